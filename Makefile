@@ -1,0 +1,57 @@
+# Every set-up step is behind these targets: on a fresh machine `make demo` and `make test` need nothing before them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# pytest: two processes, a file's tests in one of them, for they may share a virtual board.
+PYTEST_ARGS ?= -n 2 --dist loadfile
+# Settings from outside would hide the core package that set-up puts into .platformio.
+unexport PLATFORMIO_CORE_DIR PLATFORMIO_PACKAGES_DIR PLATFORMIO_PLATFORMS_DIR
+
+CXX_SOURCES = $(shell find firmware tests bench -name generated -prune -o -type f \( -name '*.cpp' -o -name '*.hpp' \) -print)
+TIDY_SOURCES = $(shell find firmware/src firmware/link firmware/engine firmware/hal/host -name '*.cpp')
+TIDY_PROGRAMS = $(patsubst %/,%,$(dir $(wildcard firmware/programs/*/program.cpp)))
+TIDY_FLAGS = -std=c++17 -xc++ -Ifirmware -DFTTE_HOST -DFTTE_ENV='"host"' -DFTTE_PLAN_ID='{0,0,0,0,0,0,0,0}' \
+             -DFTTE_BAUD=115200 -DFTTE_CORE_HZ=1000000000 -DFTTE_HSE_HZ=0 -DFTTE_CHUNK_BYTES=1024
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format firmware setup setup-develop clean distclean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup  ## a virtual rack trains a shared model: table, plots and report
+	@$(BIN)/bench run demo
+
+test: setup-develop  ## all tests
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS) $(TESTS)
+
+check: setup-develop  ## ruff, mypy, clang-format and clang-tidy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@echo clang-format
+	@clang-format --dry-run -Werror $(CXX_SOURCES)
+	@echo clang-tidy
+	@clang-tidy --quiet $(TIDY_SOURCES) -- $(TIDY_FLAGS) -I$(firstword $(TIDY_PROGRAMS))
+	@set -e; for program in $(TIDY_PROGRAMS); do clang-tidy --quiet $$program/program.cpp -- $(TIDY_FLAGS) -I$$program; done
+
+format: setup-develop  ## puts all sources into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	clang-format -i $(CXX_SOURCES)
+
+firmware: setup  ## the firmware of every board
+	$(BIN)/pio run
+
+setup:  ## what `make demo` needs: system packages, .venv, PlatformIO
+	@$(PYTHON) -m setup
+
+setup-develop:  ## what `make test` and `make check` need
+	@$(PYTHON) -m setup --develop
+
+clean:  ## removes builds and caches
+	rm -rf .pio .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis compile_commands.json
+	find bench firmware hosts setup tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean  ## removes what set-up made in this folder as well
+	rm -rf .venv .platformio .setup ftte_bench.egg-info

@@ -1,0 +1,1 @@
+"""Reads an experiment, composes the parts, and writes the run."""

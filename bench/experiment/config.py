@@ -1,0 +1,135 @@
+"""What an experiment file says, validated whole.
+
+An experiment is a TOML file; `bench/experiments/` holds those that ship. A name without a folder (`demo`) means one of
+them. The validated form is frozen, and its digest is what a journal is tied to: a changed experiment is another run.
+"""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.errors import ConfigError
+
+SHIPPED = Path(__file__).parent.parent / "experiments"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Variant(_Section):
+    """One side of the comparison: a training program and its learning-rate schedule."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    program: str
+    learning_rate: float = Field(gt=0, le=1)
+    """Step size at round 1."""
+    learning_rate_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor from one round to the next."""
+
+    def rate(self, round_: int) -> float:
+        """Learning rate of a round, counted from 1."""
+        return self.learning_rate * self.learning_rate_decay ** (round_ - 1)
+
+
+class Model(_Section):
+    variants: tuple[Variant, ...] = Field(min_length=1, strict=False)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Model":
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) != len(names):
+            raise ValueError(f"variant names must differ: {', '.join(names)}")
+        return self
+
+
+class Data(_Section):
+    """The data set and how it is divided among the clients."""
+
+    dataset: Literal["fashion-mnist"]
+    train_samples: int = Field(ge=10)
+    """Images over the whole cohort."""
+    alpha: float = Field(gt=0)
+    """Dirichlet concentration of the label skew; smaller is more skewed."""
+    min_samples: int = Field(default=100, ge=1)
+    """The fewest images a client may hold."""
+
+
+class Train(_Section):
+    local_samples: int = Field(ge=1)
+    """Steps of batch 1 that a client makes in a round."""
+
+
+class Federation(_Section):
+    strategy: Literal["fedavg"] = "fedavg"
+    rounds: int = Field(ge=1, le=10_000)
+    deadline_s: float = Field(gt=0)
+    """Wall time after which a round goes on without the clients that have not answered."""
+    min_clients: int = Field(default=1, ge=1)
+    """A round with fewer updates than this is not aggregated."""
+
+
+class Cohort(_Section):
+    rack: str | None = None
+    """Inventory file, beside the experiment's own folder or the working folder; absent: the command's."""
+    boards: tuple[str, ...] | None = Field(default=None, strict=False)
+    """Names of the boards to use; absent: all of the rack."""
+
+
+class Experiment(_Section):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    central: bool = True
+    """Also train each variant centrally on the host-compiled engine, over as many samples, for comparison."""
+    targets: dict[str, float] = Field(default_factory=dict)
+    """Named limits that the run is checked against: accuracy, central_gap_points, variant_gap_points."""
+    model: Model
+    data: Data
+    train: Train
+    federation: Federation
+    cohort: Cohort = Cohort()
+
+    def digest(self) -> str:
+        """Hex SHA-256 over everything that decides the result."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def find_experiment(name: str) -> Path:
+    """Path of an experiment given by file or by the name of one that ships.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    candidates = [Path(name)]
+    if "/" not in name and not name.endswith(".toml"):
+        candidates.append(SHIPPED / f"{name}.toml")
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+    raise ConfigError(f"{name}: no such experiment file; experiments that ship: {shipped}")
+
+
+def load_experiment(name: str) -> Experiment:
+    """Reads and validates an experiment.
+
+    Raises:
+        ConfigError: naming the file and every wrong field.
+    """
+    path = find_experiment(name)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
+    try:
+        return Experiment.model_validate(document)
+    except ValidationError as error:
+        problems = [f"  {_field(item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(f"{path}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "(whole file)"

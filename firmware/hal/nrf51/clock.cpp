@@ -1,0 +1,40 @@
+#include "hal/nrf51/clock.hpp"
+
+#include "hal/nrf51/registers.hpp"
+
+namespace hal::nrf51 {
+namespace {
+
+static_assert(FTTE_CORE_HZ == kCoreHz, "the nRF51 knows one frequency");
+
+// A poll takes ten cycles or so: 40 ms, where the data sheet allows a crystal 0.4 to 1.5 ms.
+constexpr uint32_t kCrystalPolls = 60000;
+
+constexpr uint32_t kReloadKey = 0x6E524635;  // section 19.2.8
+constexpr uint32_t kLowFrequencyHz = 32768;
+constexpr uint32_t kTimeoutSeconds = 8;
+
+}  // namespace
+
+ClockSource start_clock() {
+  write(reg::CLOCK_EVENTS_HFCLKSTARTED, 0);
+  write(reg::CLOCK_TASKS_HFCLKSTART, 1);
+  for (uint32_t poll = 0; poll < kCrystalPolls; ++poll) {
+    if (read(reg::CLOCK_EVENTS_HFCLKSTARTED) != 0) return ClockSource::kCrystal;
+  }
+  return ClockSource::kResetDefault;
+}
+
+// The registers are locked once it runs: after a reset that did not stop it these writes do nothing, and the values
+// that count are the same.
+void start_watchdog() {
+  write(reg::WDT_CRV, kTimeoutSeconds * kLowFrequencyHz - 1);
+  write(reg::WDT_CONFIG, reg::WDT_CONFIG_SLEEP(1) | reg::WDT_CONFIG_HALT(0));
+  write(reg::WDT_RREN, reg::WDT_RREN_RR0(1));
+  write(reg::WDT_TASKS_START, 1);
+  feed_watchdog();
+}
+
+void feed_watchdog() { write(reg::WDT_RR0, kReloadKey); }
+
+}  // namespace hal::nrf51

@@ -1,0 +1,84 @@
+#include "hal/stm32/time.hpp"
+
+#include "hal/common/core.hpp"
+#include "hal/common/fault.hpp"
+#include "hal/common/vectors.hpp"
+#include "hal/hal.hpp"
+
+namespace hal {
+namespace {
+
+// SysTick's longest period, always: 100 ms at 168 MHz, a second at 16 MHz. The watchdog allows eight.
+constexpr uint32_t kSysTickMax = 0x00FFFFFFU;
+
+uint64_t g_total;
+uint32_t g_last;
+bool g_has_dwt;
+volatile bool g_tick;
+
+// Counts up; only the low 32 (DWT) or 24 bits mean anything.
+uint32_t counter() {
+  return g_has_dwt ? read(core::DWT_CYCCNT) : kSysTickMax - (read(core::SYST_CVR) & kSysTickMax);
+}
+
+// Asked before it is used: the unit is optional, and where a debugger may read it an emulator may fault.
+bool start_dwt() {
+  write(core::DCB_DEMCR_TRCENA, 1);
+  uint32_t control = 0;
+  if (!probe(core::DWT_CTRL.address, control) || core::DWT_CTRL_NOCYCCNT.of(control) != 0) return false;
+  write(core::DWT_CYCCNT, 0);
+  write(core::DWT_CTRL_CYCCNTENA, 1);
+  const uint32_t before = read(core::DWT_CYCCNT);
+  core::instruction_barrier();
+  return read(core::DWT_CYCCNT) != before;
+}
+
+}  // namespace
+
+uint64_t cycles() {
+  const core::IrqLock lock;  // the tick and the receive handler update the total too
+  const uint32_t now = counter();
+  g_total += (now - g_last) & (g_has_dwt ? 0xFFFFFFFFU : kSysTickMax);
+  g_last = now;
+  return g_total;
+}
+
+namespace stm32 {
+
+void time_init() {
+  write(core::SYST_CSR, 0);
+  write(core::SYST_RVR, kSysTickMax);
+  write(core::SYST_CVR, 0);
+  write(core::SYST_CSR, core::SYST_CSR_ENABLE(1) | core::SYST_CSR_CLKSOURCE(1));
+  g_has_dwt = start_dwt();
+  g_total = 0;
+  g_last = counter();
+}
+
+void tick_restart() {
+  cycles();
+  write(core::SYST_CVR, 0);  // any write clears the counter: the next period starts from the top
+  if (!g_has_dwt) g_last = 0;
+}
+
+void sleep_until(bool (*received)()) {
+  core::irq_disable();
+  g_tick = false;
+  write(core::SYST_CSR_TICKINT, 1);
+  while (!received() && !g_tick) {
+    core::wait_for_interrupt();
+    core::irq_enable();  // the handler runs here
+    core::irq_disable();
+  }
+  write(core::SYST_CSR_TICKINT, 0);
+  write(core::SCB_ICSR, core::SCB_ICSR_PENDSTCLR(1));  // a tick that came just now must not interrupt what follows
+  core::irq_enable();
+}
+
+}  // namespace stm32
+}  // namespace hal
+
+extern "C" void systick_interrupt() {
+  hal::g_tick = true;
+  hal::cycles();  // so that no wrap of the counter is missed however long the board idles
+}

@@ -1,0 +1,21 @@
+// Time on the STM32 boards: a cycle counter that is only read, and a tick that interrupts only inside idle().
+#pragma once
+
+#include <cstdint>
+
+namespace hal::stm32 {
+
+// Starts SysTick at the core clock over its full 24 bits, and DWT's cycle counter where there is one that counts.
+// Without, SysTick counts cycles too: on QEMU, whose Cortex-M3 has no DWT and whose Cortex-M4 has one that stands still.
+void time_init();
+
+// Sleeps until the receiver has something or the tick fires. `received` is asked with interrupts off, so that a byte
+// that arrives between the question and the sleep wakes the core at once.
+void sleep_until(bool (*received)());
+
+// For a receive handler: starts SysTick's period anew. On a board that moves the next tick, no more. QEMU's L4 USART
+// does not tell the emulator's main loop that its byte was taken; the new deadline does, so the next byte comes at
+// once instead of at some later event.
+void tick_restart();
+
+}  // namespace hal::stm32

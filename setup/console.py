@@ -1,0 +1,69 @@
+"""What the steps of set-up share: one line a step, commands whose output goes to a log, one kind of error."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class SetupError(Exception):
+    """A step that cannot be carried out; the message says what is missing and what to do."""
+
+
+def say(message: str) -> None:
+    """Announces a step. Standard error: what runs after set-up may print a document."""
+    print(f"set-up: {message}", file=sys.stderr, flush=True)
+
+
+class Shell:
+    """Runs commands with their output in a log file, which starts empty."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        log.write_bytes(b"")
+
+    def run(
+        self, command: Sequence[str], *, cwd: Path | None = None, text: str | None = None, **environment: str
+    ) -> bool:
+        """True when the command ends with 0. `text` is its standard input, `environment` is added to this one's."""
+        with self.log.open("ab") as log:
+            log.write(f"$ {shlex.join(command)}\n".encode())
+            log.flush()
+            try:
+                result = subprocess.run(
+                    command,
+                    cwd=cwd,
+                    input=None if text is None else text.encode(),
+                    stdin=subprocess.DEVNULL if text is None else None,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | environment,
+                    check=False,
+                )
+            except OSError as error:
+                log.write(f"{error}\n".encode())
+                return False
+        return result.returncode == 0
+
+    def last_error(self) -> str:
+        """The line of the log that most likely says why the last command failed, and where the rest is."""
+        output = self.log.read_text(errors="replace").rsplit("\n$ ", 1)[-1].splitlines()[1:]
+        lines = [line.strip() for line in output if line.strip()]
+        marked = [line for line in lines if line.lower().startswith(("e:", "error", "fatal", "sudo:"))]
+        cause = (marked or lines[-1:] or ["no output"])[-1]
+        return f"{cause} (all of it: {self.log})"
+
+
+def output_of(*command: str) -> str:
+    """Standard output of a command that only looks; empty when it is absent or fails. The locale is C."""
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | {"LC_ALL": "C"}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout if result.returncode == 0 else ""

@@ -1,0 +1,91 @@
+"""An experiment file is validated whole, and every mistake is named."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.experiment.config import load_experiment
+
+GOOD = """
+name = "small"
+[[model.variants]]
+name = "int8"
+program = "demo_int8"
+learning_rate = 0.01
+learning_rate_decay = 0.5
+[data]
+dataset = "fashion-mnist"
+train_samples = 600
+alpha = 0.5
+[train]
+local_samples = 10
+[federation]
+rounds = 2
+deadline_s = 10.0
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "experiment.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_reads_an_experiment(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD))
+    assert experiment.name == "small"
+    assert [variant.program for variant in experiment.model.variants] == ["demo_int8"]
+    assert experiment.model.variants[0].rate(1) == 0.01
+    assert experiment.model.variants[0].rate(3) == pytest.approx(0.0025)
+    assert experiment.federation.strategy == "fedavg"
+
+
+def test_the_shipped_demo_is_valid() -> None:
+    demo = load_experiment("demo")
+    assert demo.federation.rounds >= 10
+    assert demo.data.train_samples >= 5000
+
+
+def test_the_digest_changes_with_whatever_decides_the_result(tmp_path: Path) -> None:
+    one = load_experiment(write(tmp_path, GOOD)).digest()
+    assert load_experiment(write(tmp_path, GOOD)).digest() == one
+    assert load_experiment(write(tmp_path, GOOD.replace("rounds = 2", "rounds = 3"))).digest() != one
+
+
+@pytest.mark.parametrize(
+    ("find", "replace", "named"),
+    [
+        ('name = "small"', 'name = "no spaces"', "name"),
+        ("learning_rate = 0.01", "learning_rate = -1.0", "model.variants.0.learning_rate"),
+        ("alpha = 0.5", "alpha = 0.0", "data.alpha"),
+        ("rounds = 2", 'rounds = "2"', "federation.rounds"),
+        ("rounds = 2", "rounds = 2\nround = 3", "federation.round"),
+        ('dataset = "fashion-mnist"', 'dataset = "mnist"', "data.dataset"),
+        ("deadline_s = 10.0", "", "federation.deadline_s"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, find: str, replace: str, named: str) -> None:
+    path = write(tmp_path, GOOD.replace(find, replace))
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(path)
+    assert path in str(caught.value)
+    assert f"  {named}: " in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="2 problem"):
+        load_experiment(write(tmp_path, GOOD.replace("alpha = 0.5", "alpha = 0.0").replace("rounds = 2", "rounds = 0")))
+
+
+def test_variants_have_names_of_their_own(tmp_path: Path) -> None:
+    start, end = GOOD.index("[[model"), GOOD.index("[data]")
+    with pytest.raises(ConfigError, match="variant names must differ"):
+        load_experiment(write(tmp_path, GOOD[:end] + GOOD[start:end] + GOOD[end:]))
+
+
+def test_malformed_toml_and_absent_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a readable TOML file"):
+        load_experiment(write(tmp_path, "rounds = = 2"))
+    with pytest.raises(ConfigError, match=r"no such experiment.*demo"):
+        load_experiment("demon")
