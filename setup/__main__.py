@@ -1,4 +1,6 @@
-"""`python3 -m setup [--develop]`: brings this machine to where the bench runs; `--develop` adds what tests and checks need.
+"""`python3 -m setup [--develop]`: brings this machine to where the bench runs.
+
+`--develop` adds what tests and checks need.
 
 Every step looks first whether there is anything to do, says what it does in one line, and is tried again next time when
 it fails or is killed. Long output goes to .setup/log.
@@ -6,8 +8,8 @@ it fails or is killed. Long output goes to .setup/log.
 
 import sys
 
-if sys.version_info < (3, 11):
-    sys.exit("set-up: error: Python %d.%d is too old, 3.11 is needed: make PYTHON=python3.11 ..." % sys.version_info[:2])
+if sys.version_info < (3, 11):  # noqa: UP036  (this is what tells an older Python's user)
+    sys.exit(f"set-up: error: Python {sys.version.split()[0]} is too old, 3.11 is needed: make PYTHON=python3.11 ...")
 
 import argparse
 import fcntl
@@ -30,7 +32,7 @@ def set_up(root: Path, develop: bool) -> int:
         except BlockingIOError:
             say("another set-up is at work here, waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        shell = Shell(state / "log")
+        shell = Shell(state / "log", keep=(lock.fileno(),))
         steps = 0
         if missing := system.missing(system.requirements(develop)):
             system.install(missing, system.Apt(shell))

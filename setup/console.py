@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -20,10 +21,15 @@ def say(message: str) -> None:
 
 
 class Shell:
-    """Runs commands with their output in a log file, which starts empty."""
+    """Runs commands with their output in a log file, which starts empty.
 
-    def __init__(self, log: Path) -> None:
+    Every command inherits the descriptors `keep`: when this process is killed, a lock among them stays held until the
+    command that it left behind has ended as well.
+    """
+
+    def __init__(self, log: Path, keep: tuple[int, ...] = ()) -> None:
         self.log = log
+        self._keep = keep
         log.write_bytes(b"")
 
     def run(
@@ -42,6 +48,7 @@ class Shell:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=os.environ | environment,
+                    pass_fds=self._keep,
                     check=False,
                 )
             except OSError as error:
@@ -53,7 +60,7 @@ class Shell:
         """The line of the log that most likely says why the last command failed, and where the rest is."""
         output = self.log.read_text(errors="replace").rsplit("\n$ ", 1)[-1].splitlines()[1:]
         lines = [line.strip() for line in output if line.strip()]
-        marked = [line for line in lines if line.lower().startswith(("e:", "error", "fatal", "sudo:"))]
+        marked = [line for line in lines if re.match(r"(E|error|fatal|sudo)\b.*[^:]$", line, re.IGNORECASE)]
         cause = (marked or lines[-1:] or ["no output"])[-1]
         return f"{cause} (all of it: {self.log})"
 

@@ -22,7 +22,7 @@ _BACKPORTS_FILE = _APT / "sources.list.d" / "ftte-bench-backports.sources"
 
 @dataclass(frozen=True)
 class Requirement:
-    """Something the bench needs from the system: how to see whether it is there, and the Debian packages that bring it."""
+    """Something the bench needs: how to see whether the system has it, and the Debian packages that bring it."""
 
     what: str
     packages: tuple[str, ...]
@@ -153,9 +153,13 @@ class Apt:
         files = [(str(path), path.read_text(errors="replace")) for path in sources if path.is_file()]
         archive = find_archive((f for f in files if f[0].endswith((".list", ".sources"))), codename)
         if not codename or archive is None:
-            raise SetupError(f"no source of this release ({codename or 'unknown'}) in {_APT} whose backports could be added")
+            raise SetupError(
+                f"no source of this release ({codename or 'unknown'}) in {_APT} whose backports could be added"
+            )
         say(f"adding {codename}-backports to apt's sources ({_BACKPORTS_FILE}), for QEMU {QEMU_MAJOR} or newer")
-        if not self._shell.run([*self._sudo, "tee", str(_BACKPORTS_FILE)], text=archive.stanza(f"{codename}-backports")):
+        if not self._shell.run(
+            [*self._sudo, "tee", str(_BACKPORTS_FILE)], text=archive.stanza(f"{codename}-backports")
+        ):
             raise SetupError(f"cannot write {_BACKPORTS_FILE}: {self._shell.last_error()}")
         self._updated = False
         try:

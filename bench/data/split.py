@@ -1,9 +1,10 @@
 """Division of a training set among clients with skewed labels.
 
 Each class is divided by shares drawn from a symmetric Dirichlet distribution, the usual model of label skew in
-federated learning (Hsu, Qi, Brown 2019): alpha towards 0 gives each client few classes, alpha towards infinity equal
-mixtures. A board's data partition holds so many samples and no more, so a class's shares are taken over the clients
-that still have room.
+federated learning: alpha towards 0 gives each client few classes, alpha towards infinity equal mixtures. Classes are
+divided in random order, and a client that already holds its equal part of the whole gets no more of the next class,
+which keeps shards from being of very different size (as Li, Diao, Chen, He 2022, "Federated Learning on Non-IID Data
+Silos", divide). A board's data partition holds so many samples and no more: what does not fit goes to those with room.
 """
 
 from collections.abc import Sequence
@@ -45,9 +46,10 @@ def dirichlet(
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(labels))[:total]
     shards: list[list[int]] = [[] for _ in range(clients)]
-    for label in np.unique(labels[chosen]):
+    for label in generator.permutation(np.unique(labels[chosen])):
         members = chosen[labels[chosen] == label]
-        counts = _shares(generator, alpha, room, len(members))
+        lacks_part = np.array([len(shard) * clients < total for shard in shards])
+        counts = _shares(generator, alpha, room, lacks_part, len(members))
         room -= counts
         for shard, part in zip(shards, np.split(members, np.cumsum(counts)[:-1]), strict=True):
             shard.extend(part.tolist())
@@ -78,13 +80,18 @@ def _check(
 
 
 def _shares(
-    generator: np.random.Generator, alpha: float, room: NDArray[np.int64], count: int
+    generator: np.random.Generator,
+    alpha: float,
+    room: NDArray[np.int64],
+    preferred: NDArray[np.bool_],
+    count: int,
 ) -> NDArray[np.int64]:
-    """Divides `count` samples by Dirichlet shares; what does not fit goes to the clients with room, by their shares."""
+    """Divides `count` samples among preferred clients by Dirichlet shares, and what does not fit among all with room."""
     shares = np.maximum(generator.dirichlet(np.full(len(room), alpha)), 1e-12)
     counts = np.zeros(len(room), dtype=np.int64)
     while (left := count - int(counts.sum())) > 0:
-        open_shares = np.where(counts < room, shares, 0.0)
+        fits = counts < room
+        open_shares = np.where(fits & preferred if (fits & preferred).any() else fits, shares, 0.0)
         wanted = open_shares / open_shares.sum() * left
         step = np.floor(wanted).astype(np.int64)
         by_remainder = np.argsort(-(wanted - step), kind="stable")

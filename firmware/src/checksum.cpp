@@ -1,11 +1,9 @@
 #include "src/checksum.hpp"
 
 #include "hal/hal.hpp"
-#include "link/crc32.hpp"
 
-uint32_t flash_crc32(const uint8_t* data, size_t size) {
-  constexpr size_t kStretch = 4096;  // about 50 ms on the slowest core
-  link::Crc32 crc;
+void flash_crc32(link::Crc32& crc, const uint8_t* data, size_t size) {
+  constexpr size_t kStretch = 4096;  // about 20 ms on the slowest core
   while (size > 0) {
     const size_t n = size < kStretch ? size : kStretch;
     crc.update(data, n);
@@ -13,5 +11,4 @@ uint32_t flash_crc32(const uint8_t* data, size_t size) {
     size -= n;
     hal::watchdog_feed();
   }
-  return crc.value();
 }

@@ -4,4 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 
-uint32_t flash_crc32(const uint8_t* data, size_t size);
+#include "link/crc32.hpp"
+
+void flash_crc32(link::Crc32& crc, const uint8_t* data, size_t size);

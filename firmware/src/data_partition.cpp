@@ -26,8 +26,9 @@ State check() {
   if (std::memcmp(g_header.magic, "FTTEDAT1", sizeof g_header.magic) != 0) return State::kAbsent;
   const uint32_t bytes = records_bytes(g_header);
   if (bytes == 0) return State::kCorrupt;
-  const uint32_t crc = flash_crc32(hal::data_partition_base() + kHeaderBytes, bytes);
-  return crc == g_header.crc32 ? State::kReady : State::kCorrupt;
+  link::Crc32 crc;
+  flash_crc32(crc, hal::data_partition_base() + kHeaderBytes, bytes);
+  return crc.value() == g_header.crc32 ? State::kReady : State::kCorrupt;
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ namespace image {
 FTTE_DESCRIPTOR_ATTRIBUTES extern const Descriptor kDescriptor = {
     {'F', 'T', 'T', 'E', 'I', 'M', 'G', '1'},
     sizeof(Descriptor),
-    0,    // image_size, image_crc32 and build_id: see image.hpp
+    0,  // image_size, image_crc32 and build_id: see image.hpp
     0,
     {},
     FTTE_ENV,

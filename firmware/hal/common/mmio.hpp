@@ -4,6 +4,9 @@
 
 #include <cstdint>
 
+// For functions whose argument is a constant table of registers: inlined, the table folds into the instructions.
+#define FTTE_FOLDED inline __attribute__((always_inline))
+
 namespace hal {
 
 struct Register {

@@ -22,12 +22,12 @@ inline constexpr uint32_t kModeAlternate = 2;
 inline constexpr uint32_t kSpeedMedium = 1;
 
 // The ready-back read after the enable covers the delay that the manuals ask for before the first access.
-inline void enable(const Pin& pin) {
+FTTE_FOLDED void enable(const Pin& pin) {
   write(pin.port.clock_enable, 1);
   static_cast<void>(read(pin.port.clock_enable));
 }
 
-inline void set_alternate(const Pin& pin, uint32_t function) {
+FTTE_FOLDED void set_alternate(const Pin& pin, uint32_t function) {
   enable(pin);
   const Register reg = pin.number < 8 ? pin.port.alternate_low : pin.port.alternate_high;
   write(Field{reg, 4 * (pin.number % 8), 4}, function);  // before the mode: no glitch of another function
@@ -35,11 +35,11 @@ inline void set_alternate(const Pin& pin, uint32_t function) {
   write(Field{pin.port.mode, 2 * pin.number, 2}, kModeAlternate);
 }
 
-inline void set_output(const Pin& pin) {
+FTTE_FOLDED void set_output(const Pin& pin) {
   enable(pin);
   write(Field{pin.port.mode, 2 * pin.number, 2}, kModeOutput);
 }
 
-inline void drive(const Pin& pin, bool high) { write(pin.port.set_reset, 1U << (high ? pin.number : pin.number + 16)); }
+FTTE_FOLDED void drive(const Pin& pin, bool high) { write(pin.port.set_reset, 1U << (high ? pin.number : pin.number + 16)); }
 
 }  // namespace hal::stm32

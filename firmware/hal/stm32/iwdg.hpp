@@ -21,11 +21,11 @@ inline constexpr uint32_t kKeyFeed = 0xAAAA;
 inline constexpr uint32_t kPrescaler64 = 4;
 inline constexpr uint32_t kReload = 4000 - 1;
 
-inline void feed(const Watchdog& dog) { write(dog.key, kKeyFeed); }
+FTTE_FOLDED void feed(const Watchdog& dog) { write(dog.key, kKeyFeed); }
 
 // An update takes five periods of the 32 kHz clock, 160 us; the bound is several times that at the slowest clock that
 // runs when this is called from reset's default on, and harmless where the bits never come.
-inline void start(const Watchdog& dog) {
+FTTE_FOLDED void start(const Watchdog& dog) {
   constexpr uint32_t kPolls = 20000;
   wait_for(dog.prescaler_busy, 0, kPolls);  // from before a reset that did not stop it
   wait_for(dog.reload_busy, 0, kPolls);

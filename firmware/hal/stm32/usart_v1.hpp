@@ -14,7 +14,7 @@ struct UsartV1 {
   Interrupt interrupt;
 };
 
-inline void start(const UsartV1& usart, uint32_t clock_hz, uint32_t baud) {
+FTTE_FOLDED void start(const UsartV1& usart, uint32_t clock_hz, uint32_t baud) {
   write(usart.clock_enable, 1);
   static_cast<void>(read(usart.clock_enable));
   write(usart.divisor, baud_divisor(clock_hz, baud));
@@ -22,7 +22,7 @@ inline void start(const UsartV1& usart, uint32_t clock_hz, uint32_t baud) {
 }
 
 // Reading the status and then the data clears every receive flag (RM0090 section 30.6.1).
-inline Received receive(const UsartV1& usart) {
+FTTE_FOLDED Received receive(const UsartV1& usart) {
   const uint32_t status = read(usart.status);
   const bool byte_valid = usart.not_empty.of(status) != 0;
   const bool lost = usart.overrun.of(status) != 0;
@@ -31,7 +31,7 @@ inline Received receive(const UsartV1& usart) {
   return {byte_valid, lost, bad, static_cast<uint8_t>(read(usart.data))};
 }
 
-inline void send(const UsartV1& usart, uint8_t byte) {
+FTTE_FOLDED void send(const UsartV1& usart, uint8_t byte) {
   while (read(usart.transmit_empty) == 0) {
   }
   write(usart.data, byte);

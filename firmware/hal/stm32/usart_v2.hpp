@@ -15,7 +15,7 @@ struct UsartV2 {
   Interrupt interrupt;
 };
 
-inline void start(const UsartV2& usart, uint32_t clock_hz, uint32_t baud) {
+FTTE_FOLDED void start(const UsartV2& usart, uint32_t clock_hz, uint32_t baud) {
   write(usart.clock_enable, 1);
   static_cast<void>(read(usart.clock_enable));
   write(usart.divisor, baud_divisor(clock_hz, baud));
@@ -23,7 +23,7 @@ inline void start(const UsartV2& usart, uint32_t clock_hz, uint32_t baud) {
 }
 
 // Unlike the older generation, an overrun raises the interrupt until it is cleared by hand.
-inline Received receive(const UsartV2& usart) {
+FTTE_FOLDED Received receive(const UsartV2& usart) {
   const uint32_t status = read(usart.status);
   const bool byte_valid = usart.not_empty.of(status) != 0;
   const bool lost = usart.overrun.of(status) != 0;
@@ -35,7 +35,7 @@ inline Received receive(const UsartV2& usart) {
   return {true, lost, bad, static_cast<uint8_t>(read(usart.receive_data))};
 }
 
-inline void send(const UsartV2& usart, uint8_t byte) {
+FTTE_FOLDED void send(const UsartV2& usart, uint8_t byte) {
   while (read(usart.transmit_empty) == 0) {
   }
   write(usart.transmit_data, byte);

@@ -17,7 +17,7 @@ static_assert(kCoreHz / 4 <= 30000000 && kCoreHz / 2 <= 60000000, "bus limits");
 }  // namespace
 
 Clocks start_clocks() {
-  if (!return_to_hsi()) return kResetDefault;
+  if (!return_to_hsi()) return stay_on_hsi();
   write(reg::RCC_CR_HSEON, 1);
   const bool crystal = wait_for(reg::RCC_CR_HSERDY, 1, kCrystalPolls);
   if (!crystal) write(reg::RCC_CR_HSEON, 0);

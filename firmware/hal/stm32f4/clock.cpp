@@ -25,7 +25,7 @@ void request_voltage_scale_1() {
 }  // namespace
 
 Clocks start_clocks() {
-  if (!return_to_hsi()) return kResetDefault;
+  if (!return_to_hsi()) return stay_on_hsi();
   request_voltage_scale_1();
   write(reg::RCC_CR_HSEON, 1);
   const bool crystal = wait_for(reg::RCC_CR_HSERDY, 1, kCrystalPolls);

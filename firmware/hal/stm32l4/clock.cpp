@@ -97,7 +97,7 @@ Clocks stay_on_msi() {
 }  // namespace
 
 Clocks start_clocks() {
-  if (!return_to_msi()) return kResetDefault;
+  if (!return_to_msi()) return stay_on_msi();
   const bool msi = msi_at_4_mhz();
   if (!msi && !hsi_ready()) return stay_on_msi();
   if (!voltage_range_1() || !set_wait_states()) return stay_on_msi();

@@ -137,7 +137,7 @@ else:
             "$BUILD_DIR/${PROGNAME}.bin",
             elf,
             [
-                env.VerboseAction('"$OBJCOPY" -O binary --gap-fill 0xFF "$SOURCE" "$TARGET"', "Building $TARGET"),
+                env.VerboseAction('"$OBJCOPY" -O binary --gap-fill 0xFF $SOURCE $TARGET', "Building $TARGET"),
                 env.VerboseAction(patch_image, "Patching $TARGET"),
             ],
         )
@@ -147,7 +147,7 @@ else:
 
     env.Replace(
         UPLOADERFLAGS=build_settings.upload_flags(manifest),
-        UPLOADCMD='"$PYTHONEXE" -m pyocd flash -W "--uid=$UPLOAD_PORT" $UPLOADERFLAGS "$SOURCE"',
+        UPLOADCMD='"$PYTHONEXE" -m pyocd flash -W "--uid=$UPLOAD_PORT" $UPLOADERFLAGS $SOURCE',
     )
     AlwaysBuild(
         env.Alias(

@@ -1,0 +1,27 @@
+// Two-dimensional convolution with bias and an optional ReLU, float32, and what trains it.
+//
+// Layout as in shapes.hpp; bias [out_c]. Sums are in float32, in an order that is not promised, with or without fused
+// multiply-add: results agree between machines to rounding, not to the bit. No kernel's arguments overlap unless it says so.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/shapes.hpp"
+
+namespace ftte::float32 {
+
+enum class Activation : uint8_t { kLinear, kRelu };
+
+// y = activation(x * weights + bias). Cost: out_h * out_w * kernel_h * kernel_w * in_c * out_c products, less at padding.
+void conv2d(const Conv2dShape& shape, const float* x, const float* weights, const float* bias, Activation activation,
+            float* y);
+
+// gx = gradient with respect to x, zero where x <= 0 when `x` (the output of a ReLU) is given. gx may be x itself.
+// Call before the update. Cost: the forward pass's products.
+void conv2d_input_gradient(const Conv2dShape& shape, const float* gy, const float* weights, const float* x, float* gx);
+
+// weights -= learning_rate * gradient, likewise bias; no gradient tensor exists. Cost: the forward pass's products.
+void conv2d_update(const Conv2dShape& shape, float learning_rate, const float* gy, const float* x, float* weights,
+                   float* bias);
+
+}  // namespace ftte::float32

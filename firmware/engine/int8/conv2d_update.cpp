@@ -1,0 +1,52 @@
+#include "engine/int8/conv2d_update.hpp"
+
+#include "engine/int8/dot.hpp"
+#include "engine/window.hpp"
+
+namespace ftte::int8 {
+namespace {
+
+// One tap of the kernel and the outputs for which it reads inside the input.
+struct Tap {
+  int32_t y, x;  // offset of the tap from an output's position times stride, pad included
+  Range rows, columns;
+};
+
+template <int32_t kWidth>
+void update_channels(const Conv2dShape& s, const Tap& tap, const int8_t* gy, const int8_t* x, WeightUpdate& update,
+                     int8_t* q, int8_t* r) {
+  int32_t sum[kWidth] = {};
+  for (int32_t oy = tap.rows.first; oy < tap.rows.last; ++oy) {
+    const int8_t* row = x + ((oy * s.stride + tap.y) * s.in_w + tap.columns.first * s.stride + tap.x) * s.in_c;
+    const int8_t* g = gy + (oy * s.out_w + tap.columns.first) * s.out_c;
+    multiply_accumulate<kWidth>(row, s.stride * s.in_c, g, s.out_c, 1, tap.columns.size(), sum);
+  }
+  for (int32_t j = 0; j < kWidth; ++j) update.apply(q[j], r[j], sum[j]);
+}
+
+}  // namespace
+
+void conv2d_update(const Conv2dShape& shape, Sgd& sgd, uint32_t stream, const int8_t* gy, int32_t gy_exponent,
+                   const int8_t* x, int32_t x_exponent, const WeightTensor& weights) {
+  const int32_t exponent = weights.exponent + kResidualBits - gy_exponent - x_exponent;
+  WeightUpdate update(update_scale(sgd.learning_rate_q16, exponent, shape.out_h * shape.out_w), sgd.seed, stream);
+  int8_t* q = weights.values;
+  int8_t* r = weights.residuals;
+  for (int32_t ky = 0; ky < shape.kernel_h; ++ky) {
+    const Range rows = outputs_inside(ky, shape.stride, shape.pad, shape.in_h, shape.out_h);
+    for (int32_t kx = 0; kx < shape.kernel_w; ++kx) {
+      const Range columns = outputs_inside(kx, shape.stride, shape.pad, shape.in_w, shape.out_w);
+      const Tap tap{ky - shape.pad, kx - shape.pad, rows, columns};
+      for (int32_t i = 0; i < shape.in_c; ++i) {
+        int32_t o = 0;
+        for (; o + kBlock <= shape.out_c; o += kBlock, q += kBlock, r += kBlock) {
+          update_channels<kBlock>(shape, tap, gy + o, x + i, update, q, r);
+        }
+        for (; o < shape.out_c; ++o, ++q, ++r) update_channels<1>(shape, tap, gy + o, x + i, update, q, r);
+      }
+    }
+  }
+  sgd.saturated += update.saturated();
+}
+
+}  // namespace ftte::int8
