@@ -1,8 +1,8 @@
 """Fashion-MNIST from Debian's package, reduced to what a microcontroller can hold.
 
-The 28x28 grey images are reduced to 14x14 by the mean of 2x2 pixels. A feature is centred and stored as int8: with the
-mean m of four pixels in 0..255, q = round(m) - 128, that is the real value q * 2^-7 in [-1, 1): the full int8 range
-is used, and black is -1.
+The 28x28 grey images are reduced to 14x14 by the mean of 2x2 pixels. A feature is the standardised grey level
+x = (m - 73) / 90, where 73 and 90 are mean and standard deviation of the training set's pixels in 0..255, stored as
+int8 with exponent 6: q = round(64 x), that is -52 for black and, cut off, 127 for what is brighter than 251.
 """
 
 import gzip
@@ -18,12 +18,14 @@ from bench.errors import ConfigError
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 PACKAGE = "dataset-fashion-mnist"
 CLASSES = 10
-EXPONENT = 7
+EXPONENT = 6
 """A stored feature q stands for q * 2^-EXPONENT."""
 
 _IMAGES_MAGIC = 2051
 _LABELS_MAGIC = 2049
 _SIDE = 28
+_MEAN = 73
+_DEVIATION = 90
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,14 @@ def _split(folder: Path, name: str, shape: tuple[int, int]) -> tuple[NDArray[np.
 
 
 def reduce_images(images: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.int8]:
-    """Averages grey images [N, H, W] down to int8 features [N, 1, *shape], each q = round(mean) - 128."""
+    """Averages grey images [N, H, W] down to standardised int8 features [N, 1, *shape]; exact, halves rounded up."""
     count, height, width = images.shape
     rows, columns = height // shape[0], width // shape[1]
     blocks = images.reshape(count, shape[0], rows, shape[1], columns)
     total = blocks.sum(axis=(2, 4), dtype=np.int32)
-    mean = (2 * total + rows * columns) // (2 * rows * columns)  # half a grey level rounds up
-    return (mean - 128).astype(np.int8)[:, np.newaxis]
+    divisor = _DEVIATION * rows * columns
+    features = (2 * 2**EXPONENT * (total - _MEAN * rows * columns) + divisor) // (2 * divisor)
+    return np.clip(features, -128, 127).astype(np.int8)[:, np.newaxis]
 
 
 def _read(path: Path, magic: int, dimensions: int) -> NDArray[np.uint8]:
@@ -79,7 +82,9 @@ def _read(path: Path, magic: int, dimensions: int) -> NDArray[np.uint8]:
         with gzip.open(path, "rb") as stream:
             blob = stream.read()
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: not found; install Debian's package {PACKAGE} (apt-get install {PACKAGE})") from error
+        raise ConfigError(
+            f"{path}: not found; install Debian's package {PACKAGE} (apt-get install {PACKAGE})"
+        ) from error
     except (OSError, EOFError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); reinstall Debian's package {PACKAGE}") from error
     header = 4 + 4 * dimensions

@@ -57,9 +57,7 @@ def dirichlet(
     return [generator.permutation(np.array(shard, dtype=np.int64)) for shard in shards]
 
 
-def _check(
-    samples: int, clients: int, alpha: float, room: NDArray[np.int64], total: int, minimum: int
-) -> None:
+def _check(samples: int, clients: int, alpha: float, room: NDArray[np.int64], total: int, minimum: int) -> None:
     if clients < 1 or len(room) != clients or minimum < 0 or not alpha > 0:
         raise ConfigError(
             f"data split: {clients} clients with {len(room)} capacities, alpha {alpha}, minimum {minimum}: "

@@ -69,7 +69,9 @@ def seat_clients(
     for variant in variants:
         able = [board for board in boards if can_run(board, variant)]
         if not able:
-            raise ConfigError(f"variant {variant}: no board of the rack can run it; remove it or add a board with an FPU")
+            raise ConfigError(
+                f"variant {variant}: no board of the rack can run it; remove it or add a board with an FPU"
+            )
         hosts[variant] = {}
         for home, client in zip(boards, clients, strict=True):
             if home in able:

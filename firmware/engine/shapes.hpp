@@ -5,7 +5,8 @@
 
 namespace ftte {
 
-// x [in_h, in_w, in_c], y [out_h, out_w, out_c], weights [kernel_h, kernel_w, in_c, out_c] (HWIO). What lies outside x is zero.
+// x [in_h, in_w, in_c], y [out_h, out_w, out_c], weights [kernel_h, kernel_w, in_c, out_c] (HWIO). What lies outside x
+// is zero.
 struct Conv2dShape {
   int32_t in_h, in_w, in_c;
   int32_t out_h, out_w, out_c;
@@ -32,8 +33,9 @@ struct DenseShape {
   constexpr bool valid() const { return in > 0 && out > 0 && in <= 0x8000 && out <= 0x8000; }
 };
 
-// 2x2 windows with stride 2: x [h, w, c], y [h / 2, w / 2, c]; an odd last row or column of x is not read. The winner of
-// each window (0 to 3, row by row; the first of equals) is two bits: element e of y in bits 2 (e mod 4) of byte e / 4.
+// 2x2 windows with stride 2: x [h, w, c], y [h / 2, w / 2, c]; an odd last row or column of x is not read. The winner
+// of each window (0 to 3, row by row; the first of equals) is two bits: element e of y in bits 2 (e mod 4) of byte e
+// / 4.
 struct PoolShape {
   int32_t h, w, c;
 

@@ -27,7 +27,8 @@ constexpr Range outputs_inside(int32_t tap, int32_t stride, int32_t pad, int32_t
   return {first, last};
 }
 
-// The outputs that one input coordinate feeds, walked downwards: o = newest, newest - 1, ... with tap, tap + stride, ...
+// The outputs that one input coordinate feeds, walked downwards: o = newest, newest - 1, ... with tap, tap + stride,
+// ...
 struct Reach {
   int32_t newest, tap;
 };

@@ -28,10 +28,10 @@ inline constexpr uint32_t kFaultMagic = 0xFA017FA0U;
 // watchdog. Called once from firmware_main(), after .data and .bss are set up.
 void init();
 
-uint32_t core_hz();         // the frequency that init() really reached, in Hz
+uint32_t core_hz();  // the frequency that init() really reached, in Hz
 ClockSource clock_source();
-ResetCause reset_cause();   // of the reset that led to this boot
-FaultRecord take_fault();   // returns the record of the last fault and clears it
+ResetCause reset_cause();          // of the reset that led to this boot
+FaultRecord take_fault();          // returns the record of the last fault and clears it
 void device_uid(uint8_t out[12]);  // factory-programmed id, zero-padded
 
 bool uart_read(uint8_t& byte);                   // false when nothing is waiting
@@ -40,9 +40,9 @@ void uart_flush();                               // blocks until the line is idl
 uint32_t uart_overruns();                        // bytes lost in hardware or to a full ring, since boot
 uint32_t uart_line_errors();                     // bytes received with a framing, noise or parity error, since boot
 
-void idle();           // sleeps until a byte arrives or the tick asks for the watchdog to be fed; feeds it
-uint64_t cycles();     // core cycles since init(); call at least every 50 ms on cores without a 32-bit counter
-void watchdog_feed();  // the kernels' callers feed between layers and samples
+void idle();                 // sleeps until a byte arrives or the tick asks for the watchdog to be fed; feeds it
+uint64_t cycles();           // core cycles since init(); call at least every 50 ms on cores without a 32-bit counter
+void watchdog_feed();        // the kernels' callers feed between layers and samples
 void marker_pin(bool high);  // phase marker for a current meter
 [[noreturn]] void reset();   // system reset
 

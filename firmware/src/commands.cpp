@@ -33,7 +33,7 @@ uint32_t image_crc32() {
   if (known) return crc;
   constexpr uint32_t kFieldAt = image::kDescriptorOffset + 16;
   const image::Descriptor& self = descriptor();
-  if (self.image_size > kFieldAt + 4 && self.image_size <= self.flash_size) {
+  if (self.image_size > kFieldAt + 4) {
     const uint8_t zero[4] = {};
     link::Crc32 running;
     flash_crc32(running, hal::image_base(), kFieldAt);

@@ -11,9 +11,29 @@ namespace image {
 #else
 #define FTTE_PLACE __attribute__((section(".descriptor"), used))
 #endif
-FTTE_PLACE extern const Descriptor kDescriptor = {
-    {'F', 'T', 'T', 'E', 'I', 'M', 'G', '1'}, sizeof(Descriptor), 0, 0, {}, FTTE_ENV, FTTE_PLAN_ID, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0};
+FTTE_PLACE extern const Descriptor kDescriptor = {{'F', 'T', 'T', 'E', 'I', 'M', 'G', '1'},
+                                                  sizeof(Descriptor),
+                                                  0,
+                                                  0,
+                                                  {},
+                                                  FTTE_ENV,
+                                                  FTTE_PLAN_ID,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0,
+                                                  0};
 }  // namespace image
 
 namespace {
@@ -87,15 +107,26 @@ void report_line() {
 
 void command(uint8_t letter) {
   switch (letter) {
-    case 1: return hal::uart_write(&letter, 1);
-    case 's': return report_stack();
-    case 't': return report_time();
-    case 'l': return report_line();
-    case 'r': hal::reset();
-    case 'u': return __builtin_trap();
-    case 'o': put("deep", recurse(1U << 24)); return;
-    case 'b': put("boot\n"); return report_boot();
-    default: return;
+    case 1:
+      return hal::uart_write(&letter, 1);
+    case 's':
+      return report_stack();
+    case 't':
+      return report_time();
+    case 'l':
+      return report_line();
+    case 'r':
+      hal::reset();
+    case 'u':
+      return __builtin_trap();
+    case 'o':
+      put("deep", recurse(1U << 16));
+      return;
+    case 'b':
+      put("boot\n");
+      return report_boot();
+    default:
+      return;
   }
 }
 

@@ -85,7 +85,7 @@ class Model:
 
 @dataclass
 class Iwdg:
-    """The independent watchdog, RM0090 section 21: key protocol, period, busy bits."""
+    """The independent watchdog, RM0090, chapter IWDG: key protocol, period, busy bits."""
 
     model: Model
     unlocked: bool = False
@@ -260,7 +260,7 @@ class Stm32F(Stm32):
         self.bits["PLLRDY"].request(value >> 24 & 1)
 
     def start_pll(self) -> None:
-        """The limits of RM0033 section 5.3.2 and RM0090 section 7.3.2; scale 1 is reached once the PLL runs."""
+        """The limits of RCC_PLLCFGR in RM0033 and RM0090; scale 1 is reached once the PLL runs."""
         config = self.words[self.rcc + 4]
         from_hse = config >> 22 & 1
         self.check(bool(self.bits["HSERDY" if from_hse else "HSIRDY"].value), "PLL started from a source not ready")
@@ -388,7 +388,7 @@ class Stm32L4(Stm32):
         self.bits["PLLRDY"].request(value >> 24 & 1)
 
     def start_pll(self) -> None:
-        """RM0351 section 6.2.5, range 1."""
+        """The limits of RCC_PLLCFGR in RM0351, range 1."""
         config = self.words[self.rcc + 0xC]
         source = {1: "MSIRDY", 2: "HSIRDY"}.get(config & 3, "")
         self.check(bool(source) and bool(self.bits[source].value), "PLL started from a source not ready")
@@ -411,7 +411,7 @@ class Stm32L4(Stm32):
 
 
 class Nrf51(Model):
-    """CLOCK, WDT and UART of the nRF51 (reference manual chapters 13, 19 and 28)."""
+    """CLOCK, WDT and UART of the nRF51 (reference manual, chapters of these names)."""
 
     cpu = arm_const.UC_CPU_ARM_CORTEX_M0
     peripherals = ((0x40000000, 0x20000), (0x50000000, 0x1000), (0x10000000, 0x1000))
@@ -479,6 +479,7 @@ class Machine:
             if address & 0xFFFFF000 in {0x40011000, 0x40004000, 0x40013000} and address & 0x3FF in {0x0, 0x1C}:
                 return self.model.read(address) | 0xC0  # a USART that can always send
             return self.model.read(address)
+
         return read
 
     def _writer(self, base: int) -> Callable[..., None]:
@@ -486,12 +487,15 @@ class Machine:
             if base != 0xE0000000:
                 self.model.writes.append((base + offset, value))
                 self.model.write(base + offset, value)
+
         return write
 
     def count_instructions(self) -> None:
         """Counts from here on; slow."""
+
         def count(_uc: unicorn.Uc, _address: int, _size: int, _data: object) -> None:
             self.instructions += 1
+
         self.uc.hook_add(unicorn.UC_HOOK_CODE, count)
 
     def run(self, seconds: float = 30) -> bool:

@@ -50,10 +50,11 @@ def board(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         server.bind(path)
         server.listen(1)
         server.settimeout(20)
-        lines = ["-serial", "null"] * index + ["-chardev", f"socket,id=console,path={path}", "-serial", "chardev:console"]
-        command = ["qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none", *lines]
-        # As an ELF file: machines whose RAM is not QEMU's own count of it refuse raw files (their limit is that count).
-        qemu = subprocess.Popen([*command, "-device", f"loader,file={elf}"], stdin=subprocess.DEVNULL)
+        console = ["-chardev", f"socket,id=console,path={path}", "-serial", "chardev:console"]
+        # The ELF file: two of these machines count their RAM as none, and refuse a raw file larger than that.
+        image = ["-device", f"loader,file={elf}"]
+        command = ["qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none", *image]
+        qemu = subprocess.Popen([*command, *["-serial", "null"] * index, *console], stdin=subprocess.DEVNULL)
         try:
             connection, _ = server.accept()
             with connection:
@@ -123,7 +124,7 @@ def test_fault_is_recorded_and_resets(board: Running) -> None:
 
 
 def test_stack_overflow_is_recorded_and_resets(board: Running) -> None:
-    """The stack runs out of RAM at its bottom: nothing of the frame is saved, yet the handler has a stack to work on."""
+    """The stack runs out of RAM at its bottom: no frame is saved, yet the handler has a stack to work on."""
     again = board.serial.command("o")
     assert again["cause"] == FAULT
     assert again["fault"] == FAULT_MAGIC

@@ -136,13 +136,16 @@ def test_microbit_watchdog_runs_asleep_and_pauses_when_halted(images: dict[str, 
     assert model.words[0x4001050C] & 0b1001 == 0b0001
 
 
-@pytest.mark.parametrize(("env", "bit", "hz", "least_s"), [
-    ("netduinoplus2", "HSERDY", 16e6, 5e-3),   # crystals of this class need 2 ms (DS8626 table 39)
-    ("netduinoplus2", "PLLRDY", 16e6, 300e-6),  # lock time, DS8626 table 43
-    ("netduino2", "PLLRDY", 16e6, 300e-6),      # DS6329 table 40
-    ("b_l475e_iot01a", "PLLRDY", 4e6, 40e-6),   # DS10969 table 51
-    ("microbit", "HFCLKSTARTED", 16e6, 1.5e-3),  # nRF51822 PS v3.1 section 8.1.2
-])
+@pytest.mark.parametrize(
+    ("env", "bit", "hz", "least_s"),
+    [
+        ("netduinoplus2", "HSERDY", 16e6, 5e-3),  # crystals of this class: 2 ms typical
+        ("netduinoplus2", "PLLRDY", 16e6, 300e-6),  # PLL lock time, 300 us at most
+        ("netduino2", "PLLRDY", 16e6, 300e-6),  # likewise
+        ("b_l475e_iot01a", "PLLRDY", 4e6, 40e-6),  # 40 us at most
+        ("microbit", "HFCLKSTARTED", 16e6, 1.5e-3),  # the data sheet's longest crystal start
+    ],
+)
 def test_waits_are_longer_than_the_data_sheet_asks(
     images: dict[str, Path], env: str, bit: str, hz: float, least_s: float
 ) -> None:

@@ -80,7 +80,7 @@ def test_sigterm_removes_the_link(board: Running) -> None:
 def test_ends_with_its_parent(program: Path, tmp_path: Path) -> None:
     """The parent is killed, so that it cannot tidy up; the board goes all the same, and its link with it."""
     link = tmp_path / "tty"
-    script = f"import subprocess, time; p = subprocess.Popen([{str(program)!r}, '--serial', {str(link)!r}]); time.sleep(60)"
+    script = f"import subprocess; subprocess.Popen([{str(program)!r}, '--serial', {str(link)!r}]).wait()"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     parent.stdout.readline()

@@ -23,7 +23,7 @@ from pyocd.coresight.dwt import DWT
 
 FAMILIES = {"stm32f4": "STM32F40x.svd", "stm32f2": "STM32F20x.svd", "stm32l4": "STM32L4x5.svd", "nrf51": "nrf51.svd"}
 
-# ST's F40x file forgets the voltage scale. The F429 is in the same manual (RM0090 section 5.4), where the field has the
+# ST's F40x file forgets the voltage scale. The F429 is in the same manual (RM0090), where the field has the
 # same lowest bit and, with one scale more, one bit more.
 WIDER_ELSEWHERE = {("stm32f4", "PWR_CR_VOS"): "STM32F429x.svd"}
 
@@ -97,8 +97,12 @@ def definitions(family: str) -> list[str]:
 
 def cases(pattern: re.Pattern[str]) -> list[object]:
     """One test case for each line of any family that matches."""
-    found = [(family, *match.groups()) for family in FAMILIES for line in definitions(family)
-             if (match := pattern.fullmatch(line))]
+    found = [
+        (family, *match.groups())
+        for family in FAMILIES
+        for line in definitions(family)
+        if (match := pattern.fullmatch(line))
+    ]
     return [pytest.param(*values, id=f"{values[0]}-{values[1]}") for values in found]
 
 
@@ -118,7 +122,7 @@ def test_register_address(family: str, name: str, address: str) -> None:
 
 @pytest.mark.parametrize(("family", "name", "register", "position", "width"), cases(FIELD))
 def test_field_bits(family: str, name: str, register: str, position: str, width: str) -> None:
-    """Some files split a field into its bits (PLLN0, PLLN1 …) or parts (DIV_Mantissa, DIV_Fraction): their union counts."""
+    """Some files split a field into bits (PLLN0, PLLN1 …) or parts (DIV_Mantissa, DIV_Fraction): the union counts."""
     assert name.startswith(f"{register}_")
     short = name.removeprefix(f"{register}_")
     other = WIDER_ELSEWHERE.get((family, name))
@@ -159,31 +163,56 @@ def test_no_address_outside_the_checked_lists() -> None:
 
 # The debugger's view of the same registers, and the NVIC as ST's files give it.
 CORE = {
-    "SYST_CSR": CortexM.SYSTICK_CSR, "SCB_ICSR": CortexM.ICSR, "SCB_VTOR": CortexM.VTOR,
-    "SCB_AIRCR": CortexM.NVIC_AIRCR, "SCB_SHCSR": CortexM.SHCSR, "SCB_CPACR": CortexM.CPACR,
-    "DCB_DEMCR": CortexM.DEMCR, "NVIC_ICPR0": CortexM.NVIC_ICPR0,
-    "DWT_CTRL": 0xE0001000 + DWT.DWT_CTRL, "DWT_CYCCNT": 0xE0001000 + DWT.DWT_CYCCNT,
+    "SYST_CSR": CortexM.SYSTICK_CSR,
+    "SCB_ICSR": CortexM.ICSR,
+    "SCB_VTOR": CortexM.VTOR,
+    "SCB_AIRCR": CortexM.NVIC_AIRCR,
+    "SCB_SHCSR": CortexM.SHCSR,
+    "SCB_CPACR": CortexM.CPACR,
+    "DCB_DEMCR": CortexM.DEMCR,
+    "NVIC_ICPR0": CortexM.NVIC_ICPR0,
+    "DWT_CTRL": 0xE0001000 + DWT.DWT_CTRL,
+    "DWT_CYCCNT": 0xE0001000 + DWT.DWT_CYCCNT,
 }
 CORE_MASKS = {
-    "SCB_ICSR_PENDSTCLR": CortexM.ICSR_PENDSTCLR, "SCB_AIRCR_PRIGROUP": CortexM.NVIC_AIRCR_PRIGROUP_MASK,
-    "SCB_AIRCR_SYSRESETREQ": CortexM.NVIC_AIRCR_SYSRESETREQ, "SCB_CPACR_CP10_CP11": CortexM.CPACR_CP10_CP11_MASK,
-    "DCB_DEMCR_TRCENA": CortexM.DEMCR_TRCENA, "DWT_CTRL_CYCCNTENA": DWT.DWT_CTRL_CYCCNTENA_MASK,
+    "SCB_ICSR_PENDSTCLR": CortexM.ICSR_PENDSTCLR,
+    "SCB_AIRCR_PRIGROUP": CortexM.NVIC_AIRCR_PRIGROUP_MASK,
+    "SCB_AIRCR_SYSRESETREQ": CortexM.NVIC_AIRCR_SYSRESETREQ,
+    "SCB_CPACR_CP10_CP11": CortexM.CPACR_CP10_CP11_MASK,
+    "DCB_DEMCR_TRCENA": CortexM.DEMCR_TRCENA,
+    "DWT_CTRL_CYCCNTENA": DWT.DWT_CTRL_CYCCNTENA_MASK,
     "DWT_CTRL_NOCYCCNT": DWT.DWT_CTRL_NOCYCCNT_MASK,
 }
-# ARMv7-M Architecture Reference Manual (DDI 0403E), for what a debugger does not touch: sections B3.3.2, B3.4.3, B3.2.2.
-MANUAL = {"SYST_RVR": 0xE000E014, "SYST_CVR": 0xE000E018, "SCB_CFSR": 0xE000ED28, "SCB_MMFAR": 0xE000ED34,
-          "SCB_BFAR": 0xE000ED38}
-MANUAL_MASKS = {"SYST_CSR_ENABLE": 1, "SYST_CSR_TICKINT": 2, "SYST_CSR_CLKSOURCE": 4, "SCB_CFSR_MMARVALID": 0x80,
-                "SCB_CFSR_BFARVALID": 0x8000, "SCB_SHCSR_MEMFAULTENA": 1 << 16, "SCB_SHCSR_BUSFAULTENA": 1 << 17,
-                "SCB_SHCSR_USGFAULTENA": 1 << 18, "SCB_AIRCR_VECTKEY": 0xFFFF0000}
+# For what a debugger does not touch: ARMv7-M Architecture Reference Manual (DDI 0403E), sections B3.2.2 and B3.3.2.
+MANUAL = {
+    "SYST_RVR": 0xE000E014,
+    "SYST_CVR": 0xE000E018,
+    "SCB_CFSR": 0xE000ED28,
+    "SCB_MMFAR": 0xE000ED34,
+    "SCB_BFAR": 0xE000ED38,
+}
+MANUAL_MASKS = {
+    "SYST_CSR_ENABLE": 1,
+    "SYST_CSR_TICKINT": 2,
+    "SYST_CSR_CLKSOURCE": 4,
+    "SCB_CFSR_MMARVALID": 0x80,
+    "SCB_CFSR_BFARVALID": 0x8000,
+    "SCB_SHCSR_MEMFAULTENA": 1 << 16,
+    "SCB_SHCSR_BUSFAULTENA": 1 << 17,
+    "SCB_SHCSR_USGFAULTENA": 1 << 18,
+    "SCB_AIRCR_VECTKEY": 0xFFFF0000,
+}
 
 
 def test_core_registers() -> None:
     nvic = {"NVIC_ISER0": load("STM32F40x.svd").registers["NVIC_ISER0"][0]}
     addresses = CORE | MANUAL | nvic
     masks = CORE_MASKS | MANUAL_MASKS
-    lines = [line.split("  //")[0].strip() for line in
-             (HAL / "common" / "core_registers.hpp").read_text().splitlines() if line.startswith("inline")]
+    lines = [
+        line.split("  //")[0].strip()
+        for line in (HAL / "common" / "core_registers.hpp").read_text().splitlines()
+        if line.startswith("inline")
+    ]
     for line in lines:
         if match := REGISTER.fullmatch(line):
             assert int(match[2], 16) == addresses.pop(match[1]), line
@@ -195,3 +224,18 @@ def test_core_registers() -> None:
     assert not addresses
     assert not masks
     assert CortexM.NVIC_AIRCR_VECTKEY == 0x05FA << 16
+
+
+def test_nrf51_baud_settings() -> None:
+    """The values of BAUDRATE that Nordic's file lists, for every rate that the HAL offers."""
+    listed = {
+        (value.findtext("name") or "").removeprefix("Baud"): int(value.findtext("value") or "", 0)
+        for register in _svd("nrf51.svd").iter("register")
+        if register.findtext("name") == "BAUDRATE"
+        for value in register.iter("enumeratedValue")
+    }
+    offered = re.findall(r"case (\d+):\s+return (0x[0-9A-F]{8});", (HAL / "nrf51" / "hal.cpp").read_text())
+    assert len(offered) >= 8
+    for rate, setting in offered:
+        name = "1M" if rate == "1000000" else rate
+        assert listed[name] == int(setting, 16), rate

@@ -5,17 +5,14 @@ from __future__ import annotations
 import configparser
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import build_settings
 import pytest
 
 from bench.errors import ConfigError
 from bench.rack.manifest import BOARDS_DIR, all_manifests, load_manifest, parse_manifest
-
-sys.path.insert(0, str(BOARDS_DIR.parent / "builder"))
-import build_settings
 
 BOARDS = sorted(set(all_manifests()) - {"host"})
 KB = 1024

@@ -27,9 +27,7 @@ inline float relu(float value) {
 }
 
 // value where the ReLU's output is positive, else 0.
-inline float relu_gradient(float value, float output) {
-  return from_bits(bits_of(value) & (-bits_of(output) >> 31));
-}
+inline float relu_gradient(float value, float output) { return from_bits(bits_of(value) & (-bits_of(output) >> 31)); }
 
 // Unsigned key in the order of the floats (-0 before +0).
 inline uint32_t order_of(float value) {

@@ -1,7 +1,8 @@
 // Two-dimensional convolution with bias and an optional ReLU, float32, and what trains it.
 //
 // Layout as in shapes.hpp; bias [out_c]. Sums are in float32, in an order that is not promised, with or without fused
-// multiply-add: results agree between machines to rounding, not to the bit. No kernel's arguments overlap unless it says so.
+// multiply-add: results agree between machines to rounding, not to the bit. No kernel's arguments overlap unless it
+// says so.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@ namespace ftte::float32 {
 
 enum class Activation : uint8_t { kLinear, kRelu };
 
-// y = activation(x * weights + bias). Cost: out_h * out_w * kernel_h * kernel_w * in_c * out_c products, less at padding.
+// y = activation(x * weights + bias). Cost: out_h * out_w * kernel_h * kernel_w * in_c * out_c products, less at
+// padding.
 void conv2d(const Conv2dShape& shape, const float* x, const float* weights, const float* bias, Activation activation,
             float* y);
 

@@ -7,7 +7,7 @@ namespace ftte::int8 {
 namespace {
 
 struct Position {
-  int32_t y, x;    // of the window's upper left corner in the input; may be negative
+  int32_t y, x;         // of the window's upper left corner in the input; may be negative
   Range rows, columns;  // taps that meet the input
 };
 
@@ -33,7 +33,8 @@ void conv2d(const Conv2dShape& shape, const int8_t* x, const int8_t* weights, co
     for (int32_t ox = 0; ox < shape.out_w; ++ox) {
       const int32_t iy = oy * shape.stride - shape.pad;
       const int32_t ix = ox * shape.stride - shape.pad;
-      const Position at{iy, ix, taps_inside(iy, shape.kernel_h, shape.in_h), taps_inside(ix, shape.kernel_w, shape.in_w)};
+      const Position at{iy, ix, taps_inside(iy, shape.kernel_h, shape.in_h),
+                        taps_inside(ix, shape.kernel_w, shape.in_w)};
       int32_t o = 0;
       for (; o + kBlock <= shape.out_c; o += kBlock) {
         channels<kBlock>(shape, at, x, weights + o, bias + o, shift, low, y + o);

@@ -5,8 +5,8 @@
 //   y[oy][ox][o] = clamp(round((sum of x[oy * stride + ky - pad][ox * stride + kx - pad][i] * w[ky][kx][i][o]
 //                               + round(bias[o] * 2^-kBiasBits)) * 2^-shift))
 //
-// With w out-channel fastest, the weights of neighbouring output channels lie side by side for the forward pass and for the
-// update, and a weight's row over output channels lies side by side for the input gradient.
+// With w out-channel fastest, the weights of neighbouring output channels lie side by side for the forward pass and for
+// the update, and a weight's row over output channels lies side by side for the input gradient.
 #pragma once
 
 #include <cstdint>

@@ -11,9 +11,9 @@
 namespace ftte::int8 {
 
 struct WeightTensor {
-  int8_t* values;    // q, laid out as the layer says
+  int8_t* values;     // q, laid out as the layer says
   int8_t* residuals;  // r, laid out alike
-  int32_t exponent;  // of q
+  int32_t exponent;   // of q
 };
 
 // gy int8 [out_h, out_w, out_c] with gy_exponent; x int8 [in_h, in_w, in_c] with x_exponent, as in the forward pass.

@@ -26,9 +26,8 @@ void for_each_sum(const DenseShape& s, const int8_t* x, const int8_t* weights, c
 void dense(const DenseShape& shape, const int8_t* x, const int8_t* weights, const int32_t* bias, int32_t shift,
            Activation activation, int8_t* y) {
   const auto low = static_cast<int32_t>(activation);
-  for_each_sum(shape, x, weights, bias, [=](int32_t o, int32_t sum) {
-    y[o] = static_cast<int8_t>(clamp(round_shift(sum, shift), low, 127));
-  });
+  for_each_sum(shape, x, weights, bias,
+               [=](int32_t o, int32_t sum) { y[o] = static_cast<int8_t>(clamp(round_shift(sum, shift), low, 127)); });
 }
 
 void dense_logits(const DenseShape& shape, const int8_t* x, const int8_t* weights, const int32_t* bias,

@@ -1,7 +1,8 @@
 // Integer arithmetic shared by the int8 kernels: the same bits on every core and on the host.
 //
-// Numbers. A stored integer v with exponent e stands for v * 2^-e. Activations and weights are int8 with a fixed exponent
-// a tensor; gradients are int8 with an exponent found anew in each step; biases are int32. Accumulators are int32.
+// Numbers. A stored integer v with exponent e stands for v * 2^-e. Activations and weights are int8 with a fixed
+// exponent a tensor; gradients are int8 with an exponent found anew in each step; biases are int32. Accumulators are
+// int32.
 //
 // Everything here is free of branches that depend on data, so that a step always executes the same instructions. The
 // Cortex-M0 has no divide, no 64-bit multiply and no conditional execution: hence the masks. Right shifts of negative
@@ -75,7 +76,8 @@ constexpr int8_t store_gradient(int32_t value, int32_t shift) {
   return static_cast<int8_t>(clamp(round_shift(value, shift), -127, 127));
 }
 
-// A linear congruential generator (Numerical Recipes' constants): two instructions a number. Only its high bits are used.
+// A linear congruential generator (Numerical Recipes' constants): two instructions a number. Only its high bits are
+// used.
 class Random {
  public:
   // Streams of different (seed, stream) pairs are unrelated: the pair goes through MurmurHash3's finaliser.

@@ -1,8 +1,8 @@
 // The derivative of a ReLU, applied to an input gradient on its way into memory.
 //
-// Forward, a ReLU is the lower bound of the clip with which a layer stores its output (conv2d.hpp, Activation). Backward,
-// it passes the gradient where its output is positive. Both passes of an input gradient look through this mask, so
-// that what the ReLU drops has no say in the scale.
+// Forward, a ReLU is the lower bound of the clip with which a layer stores its output (conv2d.hpp, Activation).
+// Backward, it passes the gradient where its output is positive. Both passes of an input gradient look through this
+// mask, so that what the ReLU drops has no say in the scale.
 #pragma once
 
 #include <cstdint>

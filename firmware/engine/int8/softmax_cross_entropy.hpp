@@ -1,8 +1,8 @@
 // Softmax, cross-entropy and their gradient, in integers.
 //
 // With d_i = max(z) - z_i in nats, the softmax is p_i = 2^(-d_i log2 e) / sum. Powers of two come from a table of
-// 2^-(k/64), linearly interpolated (error below 2^-15), the sum's logarithm from a table of log2(1 + k/64) likewise, and the
-// one division from a shift-and-subtract loop of fixed length: the M0 has none. Loss = ln(sum) + d_label.
+// 2^-(k/64), linearly interpolated (error below 2^-15), the sum's logarithm from a table of log2(1 + k/64) likewise,
+// and the one division from a shift-and-subtract loop of fixed length: the M0 has none. Loss = ln(sum) + d_label.
 //
 // Accuracy, against exact arithmetic on the same logits: each p_i within 2^-14, the loss within 2^-12 nats.
 #pragma once

@@ -1,10 +1,10 @@
 // The step of stochastic gradient descent on int8 weights and int32 biases, and the arithmetic that keeps small steps.
 //
-// Weights. A weight is an int8 q and an int8 rounding residual r: w = (q * 256 + r) * 2^-(e + 8). The forward pass uses q
-// alone, which is w rounded to nearest. A step d = learning rate * gradient is applied to the 16-bit number q * 256 + r,
-// 256 times finer than q; what lies below even that grid is rounded stochastically, so that its expectation is kept: a
-// thousand steps of a thousandth of a unit move the weight by one unit, and zero-mean noise moves it nowhere on average.
-// (Truncation towards zero, by contrast, loses the former and lets the latter shrink every weight.)
+// Weights. A weight is an int8 q and an int8 rounding residual r: w = (q * 256 + r) * 2^-(e + 8). The forward pass uses
+// q alone, which is w rounded to nearest. A step d = learning rate * gradient is applied to the 16-bit number q * 256 +
+// r, 256 times finer than q; what lies below even that grid is rounded stochastically, so that its expectation is kept:
+// a thousand steps of a thousandth of a unit move the weight by one unit, and zero-mean noise moves it nowhere on
+// average. (Truncation towards zero, by contrast, loses the former and lets the latter shrink every weight.)
 //
 // Biases. Like the accumulator they are added to, but 2^kBiasBits times finer; stochastic rounding below that too.
 //
@@ -77,7 +77,8 @@ class WeightUpdate {
 
 // bias[i] -= learning rate * sum over positions of gradient[position][i], for the biases of a layer.
 //
-// gradient int8 [positions, channels] with gradient_exponent; bias int32 [channels] with bias_exponent (the accumulator's
+// gradient int8 [positions, channels] with gradient_exponent; bias int32 [channels] with bias_exponent (the
+// accumulator's
 // + kBiasBits), clipped to +-2^30. `stream` tells this layer's random numbers from those of other layers. No aliasing.
 // Cost: positions * channels additions.
 void update_bias(Sgd& sgd, uint32_t stream, const int8_t* gradient, int32_t gradient_exponent, int32_t positions,

@@ -34,7 +34,7 @@ void set_up_core(const uint32_t* vectors) {
   static_cast<void>(vectors);  // ARMv6-M without the vector table offset: the table is where the core looks
 #endif
 #if defined(__ARM_FP)
-  hal::write(hal::core::SCB_CPACR_CP10_CP11, 0xF);  // before any floating-point instruction; PM0214 section 4.6.1
+  hal::write(hal::core::SCB_CPACR_CP10_CP11, 0xF);  // before any floating-point instruction; PM0214, chapter FPU
 #endif
   hal::core::data_barrier();
   hal::core::instruction_barrier();

@@ -1,4 +1,4 @@
-// The vector table, built at compile time: every external interrupt goes to unexpected_interrupt unless it is named.
+// The vector table, built at compile time: every external interrupt that is not named is a fault.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 extern "C" {
 void Reset_Handler();
-void fault_entry();           // every fault exception, and every interrupt that nobody asked for
-void systick_interrupt();     // the tick of idle(); a fault on parts without SysTick
+void fault_entry();        // every fault exception, and every interrupt that nobody asked for
+void systick_interrupt();  // the tick of idle(); a fault on parts without SysTick
 }
 
 namespace hal {

@@ -150,15 +150,15 @@ Survivors& survivors() { return *g_survivors; }
 
 void set_up(const Options& options, char** argv) {
   g_argv = argv;
+  g_link = options.serial;
   const bool after_reset = set_up_survivors();
+  set_up_signals();  // before anyone can know that this board is there
   if (!after_reset) {
     open_terminal();
     if (options.serial != nullptr) link_terminal(options.serial);
     std::printf("serial: %s\n", options.serial != nullptr ? options.serial : ptsname(g_survivors->master));
     std::fflush(stdout);
   }
-  g_link = options.serial;
-  set_up_signals();
   if (options.data != nullptr) map_data(options.data);
 }
 

@@ -10,7 +10,7 @@ static_assert(FTTE_CORE_HZ == kCoreHz, "the nRF51 knows one frequency");
 // A poll takes ten cycles or so: 40 ms, where the data sheet allows a crystal 0.4 to 1.5 ms.
 constexpr uint32_t kCrystalPolls = 60000;
 
-constexpr uint32_t kReloadKey = 0x6E524635;  // section 19.2.8
+constexpr uint32_t kReloadKey = 0x6E524635;  // the only value that feeds: chapter WDT, RR
 constexpr uint32_t kLowFrequencyHz = 32768;
 constexpr uint32_t kTimeoutSeconds = 8;
 

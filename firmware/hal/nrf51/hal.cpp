@@ -33,22 +33,34 @@ constexpr uint32_t kBits32 = 3;
 constexpr uint32_t kTickPrescaler = 9;  // 16 MHz / 512 = 31250 Hz
 constexpr uint32_t kTickCounts = 3125;  // 100 ms
 
+// One link chunk; a frame is a little more, but the session takes bytes as they come.
 constexpr uint32_t kRingBytes = 256;
 
-// The reference manual's table, section 28.9.11; 0 for a rate that the part cannot do.
+// The values of the BAUDRATE register in Nordic's own file; 0 for a rate that the part cannot do.
 constexpr uint32_t baud_setting(uint32_t baud) {
   switch (baud) {
-    case 9600: return 0x00275000;
-    case 19200: return 0x004EA000;
-    case 38400: return 0x009D5000;
-    case 57600: return 0x00EBF000;
-    case 115200: return 0x01D7E000;
-    case 230400: return 0x03AFB000;
-    case 250000: return 0x04000000;
-    case 460800: return 0x075F7000;
-    case 921600: return 0x0EBEDFA4;
-    case 1000000: return 0x10000000;
-    default: return 0;
+    case 9600:
+      return 0x00275000;
+    case 19200:
+      return 0x004EA000;
+    case 38400:
+      return 0x009D5000;
+    case 57600:
+      return 0x00EBF000;
+    case 115200:
+      return 0x01D7E000;
+    case 230400:
+      return 0x03AFB000;
+    case 250000:
+      return 0x04000000;
+    case 460800:
+      return 0x075F7000;
+    case 921600:
+      return 0x0EBED000;
+    case 1000000:
+      return 0x10000000;
+    default:
+      return 0;
   }
 }
 static_assert(baud_setting(FTTE_BAUD) != 0, "the nRF51's UART has no such baud rate");
@@ -65,7 +77,7 @@ uint32_t g_last;
 ClockSource g_clock_source;
 ResetCause g_reset_cause;
 
-// Both halves of RAM on: their switch is not defined after every reset on early revisions (PAN 028 anomaly 16).
+// Both halves of RAM on: early revisions do not power them after every reset, so Nordic's own start-up code does this.
 // The cause register keeps its bits until they are written with ones.
 ResetCause find_reset_cause() {
   write(reg::POWER_RAMON, read(reg::POWER_RAMON) | reg::POWER_RAMON_ONRAM0(1) | reg::POWER_RAMON_ONRAM1(1));
@@ -100,8 +112,8 @@ void start_uart() {
   write(reg::GPIO_OUTSET, 1U << kTransmitPin);  // the line's rest level before the pin drives
   write(reg::GPIO_DIRSET, 1U << kTransmitPin | 1U << kMarkerPin);
   constexpr uint32_t kPullUp = 3;
-  write(reg::GPIO_PIN_CNF25, reg::GPIO_PIN_CNF25_DIR(0) | reg::GPIO_PIN_CNF25_INPUT(0) |
-                                 reg::GPIO_PIN_CNF25_PULL(kPullUp));
+  write(reg::GPIO_PIN_CNF25,
+        reg::GPIO_PIN_CNF25_DIR(0) | reg::GPIO_PIN_CNF25_INPUT(0) | reg::GPIO_PIN_CNF25_PULL(kPullUp));
   write(reg::UART0_PSELTXD, kTransmitPin);
   write(reg::UART0_PSELRXD, kReceivePin);
   write(reg::UART0_PSELRTS, kDisconnected);
@@ -195,7 +207,7 @@ void marker_pin(bool high) { write(high ? reg::GPIO_OUTSET : reg::GPIO_OUTCLR, 1
 FTTE_VECTOR_SECTION const constexpr hal::VectorTable<hal::kInterrupts> ftte_vectors =
     hal::make_vectors<hal::kInterrupts>(fault_entry, hal::kVectors);
 
-// The event is cleared before the byte is taken: taking it may raise the next one at once (section 28.6).
+// The event is cleared before the byte is taken: taking it may raise the next one at once (chapter UART, Reception).
 extern "C" void uart_interrupt() {
   using namespace hal;
   if (read(reg::UART0_EVENTS_ERROR) != 0) {

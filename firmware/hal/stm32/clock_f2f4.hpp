@@ -1,6 +1,6 @@
 // The clock tree of the STM32F2 and F4, which differ in limits and in the F4's voltage scaling only. Included by each
 // family's clock.cpp behind its registers.hpp, whose names (checked against that family's SVD file) it uses.
-// RM0033 section 5, RM0090 sections 3.5 (flash), 5.1.4 (voltage scaling) and 7 (clocks).
+// RM0033 and RM0090, chapters RCC, PWR and Embedded flash.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct Pll {
 };
 
 // P = 2 throughout: both rated clocks need the VCO at twice their frequency. The PLL's input is 2 MHz where the source
-// allows it, for the least jitter (RM0090 section 7.3.2), else 1 MHz.
+// allows it, for the least jitter (RM0090, RCC_PLLCFGR.PLLM), else 1 MHz.
 constexpr Pll solve_pll(uint32_t source_hz, uint32_t core_hz) {
   const uint32_t input_hz = source_hz % 2000000 == 0 ? 2000000 : 1000000;
   const uint32_t vco_hz = 2 * core_hz;
@@ -59,7 +59,8 @@ inline bool return_to_hsi() {
 }
 
 // More wait states than the present clock needs are harmless, fewer than the next one needs are not: so they are set,
-// and seen to be set, before the switch. The caches are emptied by the reset already.
+// and seen to be set, before the switch. The caches are empty after a reset. (Revision A of the F405 cannot
+// prefetch, ES0182: a board with one must leave PRFTEN clear.)
 inline bool set_wait_states(uint32_t wait_states) {
   write(reg::FLASH_ACR, reg::FLASH_ACR_LATENCY(wait_states) | reg::FLASH_ACR_PRFTEN(1) | reg::FLASH_ACR_ICEN(1) |
                             reg::FLASH_ACR_DCEN(1));

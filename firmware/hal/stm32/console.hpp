@@ -8,7 +8,10 @@
 
 namespace hal::stm32 {
 
-inline constexpr uint32_t kRingBytes = 2048;  // two link chunks of 1 KB
+inline constexpr uint32_t kRingBytes = 2048;
+#if defined(FTTE_CHUNK_BYTES)
+static_assert(kRingBytes >= 2 * FTTE_CHUNK_BYTES, "room for two chunks of the link");
+#endif
 
 template <typename Usart>
 class Console {

@@ -96,5 +96,5 @@ void marker_pin(bool high) { stm32::drive(stm32::kBoard.marker, high); }
 }  // namespace hal
 
 extern "C" void usart_interrupt() {
-  if (hal::g_console.interrupt(hal::stm32::kBoard.usart)) hal::stm32::tick_restart();
+  if (hal::g_console.interrupt(hal::stm32::kBoard.usart)) hal::stm32::tick_nudge();
 }

@@ -1,4 +1,4 @@
-// The independent watchdog, the same on the STM32F2, F4 and L4 (RM0033 section 17, RM0090 section 21, RM0351 section 36).
+// The independent watchdog, the same on the STM32F2, F4 and L4 (RM0033, RM0090 and RM0351, chapter IWDG).
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ inline constexpr uint32_t kKeyStart = 0xCCCC;
 inline constexpr uint32_t kKeyFeed = 0xAAAA;
 
 // 32 kHz / 64 = 500 Hz, so 4000 steps are 8 s: 5.4 to 15 s over the low-speed oscillator's range (17 to 47 kHz on the
-// F2 and F4, DS8626 table 34).
+// F2 and F4).
 inline constexpr uint32_t kPrescaler64 = 4;
 inline constexpr uint32_t kReload = 4000 - 1;
 

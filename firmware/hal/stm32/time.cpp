@@ -16,10 +16,8 @@ uint32_t g_last;
 bool g_has_dwt;
 volatile bool g_tick;
 
-// Counts up; only the low 32 (DWT) or 24 bits mean anything.
-uint32_t counter() {
-  return g_has_dwt ? read(core::DWT_CYCCNT) : kSysTickMax - (read(core::SYST_CVR) & kSysTickMax);
-}
+// Counts up; only the low 32 (DWT) or 24 bits mean anything. SysTick counts down, through 0, over 2^24 values.
+uint32_t counter() { return g_has_dwt ? read(core::DWT_CYCCNT) : 0U - read(core::SYST_CVR); }
 
 // Asked before it is used: the unit is optional, and where a debugger may read it an emulator may fault.
 bool start_dwt() {
@@ -55,10 +53,10 @@ void time_init() {
   g_last = counter();
 }
 
-void tick_restart() {
-  cycles();
-  write(core::SYST_CVR, 0);  // any write clears the counter: the next period starts from the top
-  if (!g_has_dwt) g_last = 0;
+void tick_nudge() {
+  const uint32_t control = read(core::SYST_CSR);
+  write(core::SYST_CSR, control & ~core::SYST_CSR_ENABLE.mask());
+  write(core::SYST_CSR, control);
 }
 
 void sleep_until(bool (*received)()) {

@@ -1,4 +1,4 @@
-// The USART of the STM32F2 and F4: one status and one data register (RM0033 section 24, RM0090 section 30).
+// The USART of the STM32F2 and F4: one status and one data register (RM0033 and RM0090, chapter USART).
 #pragma once
 
 #include "hal/stm32/usart.hpp"
@@ -21,7 +21,7 @@ FTTE_FOLDED void start(const UsartV1& usart, uint32_t clock_hz, uint32_t baud) {
   write(usart.enable.reg, usart.enable(1) | usart.transmitter(1) | usart.receiver(1) | usart.receive_interrupt(1));
 }
 
-// Reading the status and then the data clears every receive flag (RM0090 section 30.6.1).
+// Reading the status and then the data clears every receive flag (RM0090, USART_SR).
 FTTE_FOLDED Received receive(const UsartV1& usart) {
   const uint32_t status = read(usart.status);
   const bool byte_valid = usart.not_empty.of(status) != 0;

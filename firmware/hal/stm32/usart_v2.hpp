@@ -1,4 +1,4 @@
-// The USART of the STM32L4: flags and their clearing apart, a data register each way (RM0351 section 40).
+// The USART of the STM32L4: flags and their clearing apart, a data register each way (RM0351, chapter USART).
 #pragma once
 
 #include "hal/stm32/usart.hpp"

@@ -1,4 +1,6 @@
 #include "hal/stm32f2/registers.hpp"
+
+// Behind the registers, whose names it uses.
 #include "hal/stm32/clock_f2f4.hpp"
 
 namespace hal::stm32 {
@@ -8,7 +10,7 @@ constexpr uint32_t kCoreHz = FTTE_CORE_HZ;
 constexpr uint32_t kCrystalHz = FTTE_HSE_HZ;
 constexpr Pll kFromCrystal = solve_pll(kCrystalHz, kCoreHz);
 constexpr Pll kFromHsi = solve_pll(kHsiHz, kCoreHz);
-constexpr uint32_t kWaitStates = 3;  // 90 to 120 MHz at 2.7 to 3.6 V: RM0033 table 3
+constexpr uint32_t kWaitStates = 3;  // 90 to 120 MHz at 2.7 to 3.6 V: RM0033, chapter Embedded flash, Read interface
 
 static_assert(kCoreHz > 90000000 && kCoreHz <= 120000000, "wait states and prescalers are for these");
 static_assert(pll_valid(kFromCrystal, kCrystalHz, kCoreHz) && pll_valid(kFromHsi, kHsiHz, kCoreHz), "PLL limits");

@@ -9,19 +9,15 @@ extern "C" void usart_interrupt();
 namespace hal::stm32 {
 namespace {
 
-constexpr Port kPortA{reg::GPIOA_MODER, reg::GPIOA_OSPEEDR, reg::GPIOA_AFRL,
+constexpr Port kPortA{reg::GPIOA_MODER, reg::GPIOA_OSPEEDR, reg::GPIOA_PUPDR,        reg::GPIOA_AFRL,
                       reg::GPIOA_AFRH,  reg::GPIOA_BSRR,    reg::RCC_AHB1ENR_GPIOAEN};
-constexpr Port kPortC{reg::GPIOC_MODER, reg::GPIOC_OSPEEDR, reg::GPIOC_AFRL,
+constexpr Port kPortC{reg::GPIOC_MODER, reg::GPIOC_OSPEEDR, reg::GPIOC_PUPDR,        reg::GPIOC_AFRL,
                       reg::GPIOC_AFRH,  reg::GPIOC_BSRR,    reg::RCC_AHB1ENR_GPIOCEN};
 
-constexpr UsartV1 kUsart6{reg::USART6_SR,         reg::USART6_DR,
-                          reg::USART6_BRR_DIV,    reg::USART6_CR1_UE,
-                          reg::USART6_CR1_TE,     reg::USART6_CR1_RE,
-                          reg::USART6_CR1_RXNEIE, reg::USART6_SR_RXNE,
-                          reg::USART6_SR_ORE,     reg::USART6_SR_NF,
-                          reg::USART6_SR_FE,      reg::USART6_SR_PE,
-                          reg::USART6_SR_TXE,     reg::USART6_SR_TC,
-                          reg::RCC_APB2ENR_USART6EN, reg::USART6_IRQ};
+constexpr UsartV1 kUsart6{reg::USART6_SR,     reg::USART6_DR,     reg::USART6_BRR_DIV,       reg::USART6_CR1_UE,
+                          reg::USART6_CR1_TE, reg::USART6_CR1_RE, reg::USART6_CR1_RXNEIE,    reg::USART6_SR_RXNE,
+                          reg::USART6_SR_ORE, reg::USART6_SR_NF,  reg::USART6_SR_FE,         reg::USART6_SR_PE,
+                          reg::USART6_SR_TXE, reg::USART6_SR_TC,  reg::RCC_APB2ENR_USART6EN, reg::USART6_IRQ};
 
 // Header D1 (TX) and D0 (RX) are PC6 and PC7, USART6, as on the Netduino Plus 2, whose layout is the same; marker on
 // D7, PA1. QEMU's sixth serial line.
@@ -43,7 +39,7 @@ constexpr Part kPart{{reg::IWDG_KR, reg::IWDG_PR_PR, reg::IWDG_RLR_RL, reg::IWDG
                      reg::RCC_CSR_WWDGRSTF,
                      reg::kUniqueId};
 
-constexpr uint32_t kInterrupts = 81;  // RM0033 table 20
+constexpr uint32_t kInterrupts = 81;
 constexpr Vector kVectors[] = {{kBoard.usart.interrupt, usart_interrupt}};
 
 }  // namespace

@@ -46,11 +46,13 @@ inline constexpr Field FLASH_ACR_DCEN{FLASH_ACR, 10, 1};
 
 inline constexpr Register GPIOA_MODER{0x40020000};
 inline constexpr Register GPIOA_OSPEEDR{0x40020008};
+inline constexpr Register GPIOA_PUPDR{0x4002000C};
 inline constexpr Register GPIOA_BSRR{0x40020018};
 inline constexpr Register GPIOA_AFRL{0x40020020};
 inline constexpr Register GPIOA_AFRH{0x40020024};
 inline constexpr Register GPIOC_MODER{0x40020800};
 inline constexpr Register GPIOC_OSPEEDR{0x40020808};
+inline constexpr Register GPIOC_PUPDR{0x4002080C};
 inline constexpr Register GPIOC_BSRR{0x40020818};
 inline constexpr Register GPIOC_AFRL{0x40020820};
 inline constexpr Register GPIOC_AFRH{0x40020824};
@@ -86,7 +88,7 @@ inline constexpr Field IWDG_SR_RVU{IWDG_SR, 1, 1};
 inline constexpr Register DBG_DBGMCU_APB1_FZ{0xE0042008};
 inline constexpr Field DBG_DBGMCU_APB1_FZ_DBG_IWDEG_STOP{DBG_DBGMCU_APB1_FZ, 12, 1};  // sic
 
-// No register, so in no SVD file: the unique device id, 96 bits (RM0033 section 33.1).
+// No register, so in no SVD file: the unique device id, 96 bits (RM0033, chapter Device electronic signature).
 inline constexpr uint32_t kUniqueId = 0x1FFF7A10;
 
 }  // namespace hal::reg

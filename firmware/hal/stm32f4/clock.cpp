@@ -1,4 +1,6 @@
 #include "hal/stm32f4/registers.hpp"
+
+// Behind the registers, whose names it uses.
 #include "hal/stm32/clock_f2f4.hpp"
 
 namespace hal::stm32 {
@@ -8,14 +10,14 @@ constexpr uint32_t kCoreHz = FTTE_CORE_HZ;
 constexpr uint32_t kCrystalHz = FTTE_HSE_HZ;
 constexpr Pll kFromCrystal = solve_pll(kCrystalHz, kCoreHz);
 constexpr Pll kFromHsi = solve_pll(kHsiHz, kCoreHz);
-constexpr uint32_t kWaitStates = 5;  // 150 to 168 MHz at 2.7 to 3.6 V: RM0090 table 10
+constexpr uint32_t kWaitStates = 5;  // 150 to 168 MHz at 2.7 to 3.6 V: RM0090, chapter Embedded flash, Read interface
 
 static_assert(kCoreHz > 150000000 && kCoreHz <= 168000000, "wait states, prescalers and voltage scale are for these");
 static_assert(pll_valid(kFromCrystal, kCrystalHz, kCoreHz) && pll_valid(kFromHsi, kHsiHz, kCoreHz), "PLL limits");
 static_assert(kCoreHz / 4 <= 42000000 && kCoreHz / 2 <= 84000000, "bus limits");
 
 // Scale 1 is what more than 144 MHz needs. It may change only while the PLL is off, and is reached once the PLL runs
-// (RM0090 section 5.1.4).
+// (RM0090, PWR_CR.VOS).
 void request_voltage_scale_1() {
   write(reg::RCC_APB1ENR_PWREN, 1);
   static_cast<void>(read(reg::RCC_APB1ENR_PWREN));

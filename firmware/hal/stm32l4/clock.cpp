@@ -1,4 +1,4 @@
-// The clock tree of the STM32L475: RM0351 sections 3.3.3 (flash), 5.1.8 (voltage ranges) and 6 (clocks). No crystal:
+// The clock tree of the STM32L475: RM0351, chapters RCC, PWR and Embedded flash. No crystal:
 // the board has none for the core, and the MSI starts it.
 #include "hal/stm32/clock.hpp"
 #include "hal/stm32l4/registers.hpp"
@@ -25,7 +25,7 @@ constexpr bool valid(const Pll& pll, uint32_t source_hz) {
 }
 static_assert(kCoreHz == 80000000 && valid(kFromMsi, kMsiHz) && valid(kFromHsi, kHsiHz), "PLL limits");
 
-constexpr uint32_t kWaitStates = 4;  // 64 to 80 MHz in range 1: RM0351 table 12
+constexpr uint32_t kWaitStates = 4;  // 64 to 80 MHz in range 1: RM0351, Read access latency
 constexpr uint32_t kSwitchMsi = 0;
 constexpr uint32_t kSwitchPll = 3;
 constexpr uint32_t kRange1 = 1;
@@ -47,7 +47,7 @@ bool return_to_msi() {
   return wait_for(reg::RCC_CR_PLLRDY, 0, kPolls);
 }
 
-// The range may be written only while the MSI is off or ready (RM0351 section 6.4.1); it is already the wanted one
+// The range may be written only while the MSI is off or ready (RM0351, RCC_CR.MSIRANGE); it is already the wanted one
 // after a reset, so it is written only if a boot loader left another.
 bool msi_at_4_mhz() {
   if (!wait_for(reg::RCC_CR_MSIRDY, 1, kPolls)) return false;

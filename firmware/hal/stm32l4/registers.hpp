@@ -52,11 +52,13 @@ inline constexpr Field FLASH_ACR_DCEN{FLASH_ACR, 10, 1};
 
 inline constexpr Register GPIOB_MODER{0x48000400};
 inline constexpr Register GPIOB_OSPEEDR{0x48000408};
+inline constexpr Register GPIOB_PUPDR{0x4800040C};
 inline constexpr Register GPIOB_BSRR{0x48000418};
 inline constexpr Register GPIOB_AFRL{0x48000420};
 inline constexpr Register GPIOB_AFRH{0x48000424};
 inline constexpr Register GPIOD_MODER{0x48000C00};
 inline constexpr Register GPIOD_OSPEEDR{0x48000C08};
+inline constexpr Register GPIOD_PUPDR{0x48000C0C};
 inline constexpr Register GPIOD_BSRR{0x48000C18};
 inline constexpr Register GPIOD_AFRL{0x48000C20};
 inline constexpr Register GPIOD_AFRH{0x48000C24};
@@ -98,7 +100,7 @@ inline constexpr Field IWDG_SR_RVU{IWDG_SR, 1, 1};
 inline constexpr Register DBGMCU_APB1_FZR1{0xE0042008};
 inline constexpr Field DBGMCU_APB1_FZR1_DBG_IWDG_STOP{DBGMCU_APB1_FZR1, 12, 1};
 
-// No register, so in no SVD file: the unique device id, 96 bits (RM0351 section 49.1).
+// No register, so in no SVD file: the unique device id, 96 bits (RM0351, chapter Device electronic signature).
 inline constexpr uint32_t kUniqueId = 0x1FFF7590;
 
 }  // namespace hal::reg

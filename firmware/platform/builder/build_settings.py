@@ -29,6 +29,9 @@ COMMON_FLAGS = (
     "-Wdouble-promotion",
     "-Werror",
 )
+# For kernels and programs: a training step of demo_int8 takes 28 % fewer instructions than with -O2, on all three
+# cores, for 2 KB of flash; with -Os it takes 4 to 24 % more.
+KERNEL_FLAGS = ("-O3",)
 CXX_FLAGS = ("-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit")
 
 # Soft floating point where there is no FPU; the M4F's is single precision with 16 double registers.

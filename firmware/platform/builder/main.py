@@ -95,6 +95,15 @@ env.Append(
 )
 print(f"PROGRAM: {program.name}, plan {program.plan_id.hex()}")
 
+
+def compile_kernel(env, node):
+    """The last -O option counts."""
+    return env.Object(node, CCFLAGS=[*env["CCFLAGS"], *build_settings.KERNEL_FLAGS])
+
+
+for folder in ("engine", program.folder.parent.name):
+    env.AddBuildMiddleware(compile_kernel, f"*/{folder}/*")
+
 if is_host:
     sanitizers = os.environ.get("FTTE_SANITIZERS") or env.GetProjectOption("custom_sanitizers", "")
     if sanitizers:

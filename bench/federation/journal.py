@@ -1,0 +1,168 @@
+"""What a run has finished, kept so that a kill at any moment loses at most the round under way.
+
+One JSON line an event, each behind the CRC-32 of its text, appended and synced to the disk before the run goes on. The model after a round
+lies in a file of its own, which is complete before the line that names it is written. A torn last line is what a kill
+in mid-write leaves: it is cut off. A wrong line anywhere else means that the file was damaged.
+"""
+
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import ConfigError, InfrastructureError
+from bench.results.table import Measurement
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class FinishedRound:
+    """The newest finished round of a variant: its number and the model after it."""
+
+    round: int
+    master: Mapping[str, NDArray[np.float64]]
+
+
+class Journal:
+    """A run's journal in a folder of its own; made when it does not exist.
+
+    Raises:
+        ConfigError: the folder holds the journal of another experiment, or a damaged one.
+        InfrastructureError: the disk is full or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self._folder = folder
+        self._path = folder / "journal.jsonl"
+        self._events: list[dict[str, Any]] = []
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if self._path.exists():
+                self._load()
+        if not self._events:
+            self.record("begin", version=VERSION, digest=digest)
+        begun = self._events[0]
+        if begun.get("version") != VERSION or begun.get("digest") != digest:
+            raise ConfigError(
+                f"{self._path}: this run was begun with another experiment, program, rack or version of the bench; "
+                "run without --resume to begin anew"
+            )
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Appends an event; it is on the disk when this returns."""
+        entry = {"event": event, **fields}
+        text = json.dumps(entry, separators=(",", ":"), sort_keys=True)
+        with _writing(self._path), self._path.open("ab") as file:
+            before = file.tell()
+            try:
+                file.write(f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(self._path, before)
+                raise
+        self._events.append(entry)
+
+    def finish_round(
+        self, variant: str, round_: int, master: Mapping[str, NDArray[np.float64]], rows: Sequence[Measurement]
+    ) -> None:
+        """Keeps the model after a round and the round's rows."""
+        name = f"{variant}-{round_:05d}.npz"
+        buffer = io.BytesIO()
+        np.savez(buffer, **{key: np.asarray(value, dtype=np.float64) for key, value in master.items()})
+        write_atomically(self._folder / name, buffer.getvalue())
+        crc = zlib.crc32(buffer.getvalue())
+        self.record("round", variant=variant, round=round_, file=name, crc32=crc, rows=[asdict(row) for row in rows])
+        if round_ > 1:  # the one before the newest stays, should the newest file be damaged from outside
+            (self._folder / f"{variant}-{round_ - 2:05d}.npz").unlink(missing_ok=True)
+
+    def last_round(self, variant: str) -> FinishedRound | None:
+        """Where to go on; None when no round of the variant is finished. Raises ConfigError for a damaged model file."""
+        finished = [event for event in self._events if event["event"] == "round" and event["variant"] == variant]
+        if not finished:
+            return None
+        path = self._folder / finished[-1]["file"]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path}: the journal names this file: {error}; run without --resume") from error
+        if zlib.crc32(data) != finished[-1]["crc32"]:
+            raise ConfigError(f"{path}: damaged; run without --resume to begin anew")
+        with np.load(io.BytesIO(data)) as arrays:
+            return FinishedRound(finished[-1]["round"], {key: arrays[key] for key in arrays.files})
+
+    def rows(self) -> list[Measurement]:
+        """The rows of all finished rounds, in the order in which they were finished."""
+        return [Measurement(**row) for event in self._events if event["event"] == "round" for row in event["rows"]]
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The recorded events of a kind, oldest first."""
+        return [event for event in self._events if event["event"] == kind]
+
+    def _load(self) -> None:
+        data = self._path.read_bytes()
+        good = 0
+        for number, line in enumerate(data.splitlines(keepends=True), start=1):
+            entry = _parse(line)
+            if entry is None:
+                if good + len(line) < len(data):
+                    raise ConfigError(f"{self._path}: line {number} is damaged; run without --resume to begin anew")
+                os.truncate(self._path, good)
+                break
+            self._events.append(entry)
+            good += len(line)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n") or line[8:9] != b" ":
+        return None
+    text = line[9:-1]
+    try:
+        if int(line[:8], 16) != zlib.crc32(text):
+            return None
+        entry = json.loads(text)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and "event" in entry else None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file that is either the old one or the whole new one, whatever happens meanwhile.
+
+    Raises:
+        InfrastructureError: the disk is full or the folder cannot be written; the old file is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with _writing(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path}: cannot be written: {error.strerror}; nothing written before is lost"
+        ) from error

@@ -1,0 +1,1 @@
+"""How updates become the next model: pure functions of the model and the updates."""

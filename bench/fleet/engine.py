@@ -1,0 +1,299 @@
+"""A training program compiled for the host and driven through ctypes: the same arithmetic as on a board.
+
+The library is compiled once for each state of the sources and kept in the cache folder (`.cache/engine` in the project's
+root, or below `$FTTE_CACHE`) under a name that is a hash of everything that goes into it, compiler version included.
+Calls keep no state in the library and release Python's lock, so threads may share an Engine.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import ConfigError
+from bench.model.plan import FIRMWARE, Plan, load_plan, program_folder
+
+# As the boards': no contraction into fused multiply-add, so that float32 gives the same bits with and without one.
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti", "-ffp-contract=off")
+
+_API = Path(__file__).with_name("engine_api.cpp")
+_ARENA_ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """Mean cross-entropy in nats, share of samples predicted right, and the prediction for each sample."""
+
+    loss: float
+    accuracy: float
+    predictions: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a board's TRAIN replies: all figures are of the forward passes before each update."""
+
+    samples: int
+    correct: int
+    loss_q16: int
+    saturated: int
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy in nats."""
+        return self.loss_q16 / 65536 / self.samples if self.samples else 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples predicted right."""
+        return self.correct / self.samples if self.samples else 0.0
+
+
+class _Info(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint32)
+        for name in ("dtype", "classes", "params_bytes", "down_bytes", "arena_bytes", "sample_bytes")
+    )
+
+
+class _Totals(ctypes.Structure):
+    _fields_ = (
+        ("loss_q16", ctypes.c_uint64),
+        ("samples", ctypes.c_uint32),
+        ("correct", ctypes.c_uint32),
+        ("saturated", ctypes.c_uint32),
+    )
+
+
+def learning_rate_q16(rate: float) -> int:
+    """A learning rate as boards take it, unsigned Q16.16.
+
+    Raises:
+        ConfigError: it rounds to zero or does not fit.
+    """
+    value = round(rate * 65536) if 0 < rate < 65536 else 0
+    if value == 0:
+        raise ConfigError(f"learning rate {rate}: must be in [2^-17, 65536) to be more than zero in Q16.16")
+    return value
+
+
+class Engine:
+    """A program on the host.
+
+    Args:
+        program: name of a folder in firmware/programs (or firmware/generated).
+        firmware: the firmware's folder.
+
+    Raises:
+        ConfigError: no such program, no compiler, a program that does not compile or is not what its plan says.
+    """
+
+    def __init__(self, program: str, firmware: Path = FIRMWARE) -> None:
+        self.plan: Plan = load_plan(program, firmware)
+        self._library = ctypes.CDLL(str(compile_program(program, firmware)))
+        self._library.engine_info.restype = None
+        info = _Info()
+        self._library.engine_info(ctypes.byref(info))
+        _check_against_plan(self.plan, info)
+
+    def begin(self, down: bytes) -> bytes:
+        """All parameters as a board has them after BEGIN: what was sent down, and fresh residuals."""
+        if len(down) != self.plan.down_bytes:
+            raise ConfigError(
+                f"program {self.plan.name}: {len(down)} bytes sent down, the plan says {self.plan.down_bytes}"
+            )
+        params = _aligned(self.plan.params_bytes)
+        params[: len(down)] = np.frombuffer(down, np.uint8)
+        self._library.engine_begin(_pointer(params))
+        return params.tobytes()
+
+    def infer(self, params: bytes, samples: NDArray[np.int8], labels: NDArray[np.uint8]) -> EvalResult:
+        """Evaluates samples.
+
+        Args:
+            params: all parameters, or what is sent down.
+            samples: int8 [N, ...], `sample_bytes` features each.
+            labels: uint8 [N].
+
+        Raises:
+            ConfigError: sizes or labels that are not the plan's.
+        """
+        stored = self._params(params)
+        flat, checked = self._samples(samples, labels)
+        predictions = np.zeros(len(flat), np.uint8)
+        totals = _Totals()
+        arena = _aligned(self.plan.arena_bytes)
+        self._library.engine_infer(
+            _pointer(stored), _pointer(arena), _pointer(flat), _pointer(checked), ctypes.c_uint32(len(flat)),
+            _pointer(predictions), ctypes.byref(totals),
+        )  # fmt: skip
+        count = max(1, totals.samples)
+        return EvalResult(totals.loss_q16 / 65536 / count, totals.correct / count, predictions)
+
+    def train(
+        self,
+        params: bytes,
+        samples: NDArray[np.int8],
+        labels: NDArray[np.uint8],
+        *,
+        learning_rate: float,
+        seed: int,
+        first: int = 0,
+        count: int | None = None,
+        order: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> tuple[bytes, TrainResult]:
+        """Trains as a board's TRAIN does on a partition that holds `samples`: step i has seed `seed` + i (modulo 2^32).
+
+        Args:
+            params: all parameters, or what is sent down (then begin() comes first).
+            samples: int8 [N, ...].
+            labels: uint8 [N].
+            learning_rate: rounded to Q16.16.
+            seed: of the stochastic rounding, unsigned 32 bits.
+            first: step i trains on sample (first + i) mod N.
+            count: steps; by default one for each sample.
+            order: instead of `first` and `count`: the sample of each step.
+
+        Returns:
+            All parameters after training, and totals over the steps.
+
+        Raises:
+            ConfigError: sizes, labels, indices or a learning rate that are not possible.
+        """
+        stored = self._params(params)
+        flat, checked = self._samples(samples, labels)
+        if order is None:
+            steps = (first + np.arange(len(flat) if count is None else count, dtype=np.int64)) % max(1, len(flat))
+        else:
+            steps = np.asarray(order, dtype=np.int64)
+        if len(steps) and not (0 <= int(steps.min()) and int(steps.max()) < len(flat)):
+            raise ConfigError(f"program {self.plan.name}: training order leaves the {len(flat)} samples given")
+        indices = np.ascontiguousarray(steps, dtype=np.uint32)
+        totals = _Totals()
+        arena = _aligned(self.plan.arena_bytes)
+        self._library.engine_train(
+            _pointer(stored), _pointer(arena), _pointer(flat), _pointer(checked), _pointer(indices),
+            ctypes.c_uint32(len(indices)), ctypes.c_uint32(learning_rate_q16(learning_rate)),
+            ctypes.c_uint32(seed % 2**32), ctypes.byref(totals),
+        )  # fmt: skip
+        return stored.tobytes(), TrainResult(totals.samples, totals.correct, totals.loss_q16, totals.saturated)
+
+    def _params(self, params: bytes) -> NDArray[np.uint8]:
+        """An aligned copy that the library may write."""
+        if len(params) == self.plan.down_bytes != self.plan.params_bytes:
+            params = self.begin(params)
+        if len(params) != self.plan.params_bytes:
+            raise ConfigError(
+                f"program {self.plan.name}: {len(params)} bytes of parameters; "
+                f"the plan says {self.plan.down_bytes} (down) or {self.plan.params_bytes} (all)"
+            )
+        stored = _aligned(len(params))
+        stored[:] = np.frombuffer(params, np.uint8)
+        return stored
+
+    def _samples(
+        self, samples: NDArray[np.int8], labels: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
+        flat = np.ascontiguousarray(samples).reshape(len(samples), -1)
+        if flat.dtype != np.int8 or (len(flat) and flat.shape[1] != self.plan.sample_bytes) or len(labels) != len(flat):
+            raise ConfigError(
+                f"program {self.plan.name}: samples {samples.dtype}{list(samples.shape)} with {len(labels)} labels; "
+                f"the plan says {self.plan.sample_bytes} int8 features a sample"
+            )
+        if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < self.plan.classes):
+            raise ConfigError(f"program {self.plan.name}: labels must be in 0..{self.plan.classes - 1}")
+        return flat, np.ascontiguousarray(labels, dtype=np.uint8)
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Zeroed bytes at an address that the program contract asks for."""
+    spare = np.zeros(size + _ARENA_ALIGNMENT, np.uint8)
+    start = -spare.ctypes.data % _ARENA_ALIGNMENT
+    return spare[start : start + size]
+
+
+def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _check_against_plan(plan: Plan, info: _Info) -> None:
+    dtypes = {"int8": 0, "float32": 1}
+    expected = {
+        "dtype": dtypes[plan.dtype],
+        "classes": plan.classes,
+        "params_bytes": plan.params_bytes,
+        "down_bytes": plan.down_bytes,
+        "arena_bytes": plan.arena_bytes,
+        "sample_bytes": plan.sample_bytes,
+    }
+    for field, value in expected.items():
+        found = int(getattr(info, field))
+        if found != value:
+            raise ConfigError(f"program {plan.name}: {field} is {found} in program.cpp and {value} in plan.json")
+
+
+def sources(program: str, firmware: Path = FIRMWARE) -> list[Path]:
+    """C++ sources of a program and of the engine, in a fixed order."""
+    return sorted((firmware / "engine").rglob("*.cpp")) + sorted(program_folder(program, firmware).glob("*.cpp"))
+
+
+def compile_shared(files: Sequence[Path], firmware: Path, name: str) -> Path:
+    """Compiles C++ files into a cached shared library and returns its path.
+
+    Args:
+        files: sources; every header of the engine and beside a source counts as read.
+        firmware: include folder.
+        name: what to call the library, for a reader of the cache.
+
+    Raises:
+        ConfigError: there is no compiler, or the sources do not compile.
+    """
+    compiler = _compiler()
+    headers = {
+        header for folder in {firmware / "engine", *(file.parent for file in files)} for header in folder.rglob("*.hpp")
+    }
+    digest = hashlib.sha256(repr((FLAGS, compiler, _version(compiler))).encode())
+    for path in [*files, *sorted(headers)]:
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    target = _cache() / f"{name}-{digest.hexdigest()[:20]}.so"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as scratch:
+        built = Path(scratch) / "library.so"
+        command = [compiler, *FLAGS, f"-I{firmware}", *map(str, files), "-o", str(built)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ConfigError(f"{name} does not compile for the host ({compiler}):\n{done.stderr.strip()[:4000]}")
+        built.rename(target)  # atomic: processes that build at the same time see all of it or nothing
+    return target
+
+
+def compile_program(program: str, firmware: Path = FIRMWARE) -> Path:
+    """Path of a program's shared library, compiled if the cache has none for these sources. Raises as compile_shared."""
+    return compile_shared([*sources(program, firmware), _API], firmware, program)
+
+
+def _cache() -> Path:
+    chosen = os.environ.get("FTTE_CACHE")
+    return (Path(chosen) if chosen else FIRMWARE.parent / ".cache") / "engine"
+
+
+def _compiler() -> str:
+    for candidate in (os.environ.get("CXX"), "g++", "c++", "clang++"):
+        found = shutil.which(candidate) if candidate else None
+        if found:
+            return found
+    raise ConfigError("no C++ compiler on the host: install g++ (apt-get install g++)")
+
+
+def _version(compiler: str) -> str:
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout

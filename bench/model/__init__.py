@@ -1,0 +1,1 @@
+"""What is trained: the plan of a program, and how its exponents are found."""

@@ -1,0 +1,1 @@
+"""Measurements in one long table, and where runs are kept."""

@@ -1,0 +1,12 @@
+// Sizes of the program demo_float32; plan.json describes it to the host.
+#pragma once
+
+#include <cstdint>
+
+namespace ftte::program {
+
+inline constexpr uint32_t kParamsBytes = 16320;
+inline constexpr uint32_t kArenaBytes = 7264;
+inline constexpr uint32_t kSampleBytes = 14 * 14;
+
+}  // namespace ftte::program

@@ -1,0 +1,12 @@
+// Sizes of the program demo_int8; plan.json describes it to the host.
+#pragma once
+
+#include <cstdint>
+
+namespace ftte::program {
+
+inline constexpr uint32_t kParamsBytes = 8202;
+inline constexpr uint32_t kArenaBytes = 1736;
+inline constexpr uint32_t kSampleBytes = 14 * 14;
+
+}  // namespace ftte::program
