@@ -15,7 +15,8 @@ struct Conv2dShape {
 
   constexpr int32_t in_size() const { return in_h * in_w * in_c; }
   constexpr int32_t out_size() const { return out_h * out_w * out_c; }
-  constexpr int32_t weights() const { return kernel_h * kernel_w * in_c * out_c; }
+  constexpr int32_t weights() const { return patch_size() * out_c; }
+  constexpr int32_t patch_size() const { return kernel_h * kernel_w * in_c; }  // elements under one window
   // Whether the output has the size that input, kernel, stride and pad give, and no int8 kernel's sum can leave int32.
   constexpr bool valid() const {
     return in_h > 0 && in_w > 0 && in_c > 0 && out_c > 0 && kernel_h > 0 && kernel_w > 0 && stride > 0 && pad >= 0 &&

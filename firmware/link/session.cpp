@@ -1,6 +1,7 @@
 #include "link/session.hpp"
 
 #include <cstddef>
+#include <cstring>
 
 namespace link {
 
@@ -128,8 +129,7 @@ void Session::announce() {
 }
 
 void Session::log(const char* text) {
-  size_t size = 0;
-  while (text[size] != '\0') ++size;
+  const size_t size = std::strlen(text);
   if (size == 0) return;
   transport_.write(transport_.context, reinterpret_cast<const uint8_t*>(text), size);
   counters_.log_tx += static_cast<uint32_t>(size);

@@ -41,8 +41,8 @@ extern "C" {
 int32_t int8_conv2d_valid(const int32_t* shape) { return conv(shape).valid() ? 1 : 0; }
 
 void int8_conv2d(const int32_t* shape, const int8_t* x, const int8_t* w, const int32_t* bias, int32_t shift,
-                 int32_t relu, int8_t* y) {
-  int8::conv2d(conv(shape), x, w, bias, shift, int8_activation(relu), y);
+                 int32_t relu, int8_t* patch, int8_t* y) {
+  int8::conv2d(conv(shape), x, w, bias, shift, int8_activation(relu), patch, y);
 }
 
 int32_t int8_conv2d_input_gradient(const int32_t* shape, const int8_t* gy, const int32_t* exponents, const int8_t* w,
@@ -104,8 +104,9 @@ void int8_softmax_cross_entropy(int32_t classes, const int32_t* logits, int32_t 
   result[2] = loss.predicted;
 }
 
-void float32_conv2d(const int32_t* shape, const float* x, const float* w, const float* bias, int32_t relu, float* y) {
-  float32::conv2d(conv(shape), x, w, bias, float_activation(relu), y);
+void float32_conv2d(const int32_t* shape, const float* x, const float* w, const float* bias, int32_t relu, float* patch,
+                    float* y) {
+  float32::conv2d(conv(shape), x, w, bias, float_activation(relu), patch, y);
 }
 
 void float32_conv2d_input_gradient(const int32_t* shape, const float* gy, const float* w, const float* x, float* gx) {

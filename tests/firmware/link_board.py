@@ -28,7 +28,13 @@ def build_library(folder: Path) -> ctypes.CDLL:
     subprocess.run(
         ["g++", "-std=c++17", "-O1", "-g", "-fPIC", "-shared", *WARNINGS]
         + ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-fno-exceptions", "-fno-rtti"]
-        + [f"-I{ROOT / 'firmware'}", str(ROOT / "tests/firmware/link_harness.cpp"), *map(str, SOURCES), "-o", str(path)],
+        + [
+            f"-I{ROOT / 'firmware'}",
+            str(ROOT / "tests/firmware/link_harness.cpp"),
+            *map(str, SOURCES),
+            "-o",
+            str(path),
+        ],
         check=True,
     )
     library = ctypes.CDLL(str(path))

@@ -258,7 +258,7 @@ const uint8_t* board_params(void* board) { return static_cast<Board*>(board)->pa
 size_t board_trained(void* context, uint32_t* out, size_t capacity) {
   const Board& board = *static_cast<Board*>(context);
   if (board.trained.size() > capacity) return SIZE_MAX;
-  std::memcpy(out, board.trained.data(), board.trained.size() * sizeof(uint32_t));
+  if (!board.trained.empty()) std::memcpy(out, board.trained.data(), board.trained.size() * sizeof(uint32_t));
   return board.trained.size();
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import unicorn
 from elftools.elf.elffile import ELFFile
@@ -453,37 +454,40 @@ class Machine:
     """An image on Unicorn over a model, from the reset vector to the symbol `test_done`."""
 
     def __init__(self, elf: Path, model: Model) -> None:
-        self.model = model
-        self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self.uc.ctl_set_cpu_model(model.cpu)
+        self.model: Any = model  # tests look into the family's own
+        library: Any = unicorn  # it has no annotations
+        self.uc: Any = library.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        machine = self.uc
+        machine.ctl_set_cpu_model(model.cpu)
         with elf.open("rb") as stream:
             image = ELFFile(stream)
-            self.symbols = {s.name: s["st_value"] for s in image.get_section_by_name(".symtab").iter_symbols()}
+            table: Any = image.get_section_by_name(".symtab")
+            self.symbols = {s.name: s["st_value"] for s in table.iter_symbols()}
             base = self.symbols["__flash_base"]
-            self.uc.mem_map(base, 1 << 20)
-            self.uc.mem_map(0x20000000, 128 << 10)
+            machine.mem_map(base, 1 << 20)
+            machine.mem_map(0x20000000, 128 << 10)
             for segment in image.iter_segments("PT_LOAD"):
                 if segment["p_filesz"]:
-                    self.uc.mem_write(segment["p_paddr"], segment.data())
+                    machine.mem_write(segment["p_paddr"], segment.data())
         if base != 0:
-            self.uc.mem_map(0x1FFF7000, 0x1000)  # system memory: the unique id
+            machine.mem_map(0x1FFF7000, 0x1000)  # system memory: the unique id
         for start, size in (*model.peripherals, (0xE0000000, 0x100000)):
-            self.uc.mmio_map(start, size, self._reader(start), None, self._writer(start), None)
+            machine.mmio_map(start, size, self._reader(start), None, self._writer(start), None)
         self.instructions = 0
 
     def _reader(self, base: int) -> Callable[..., int]:
-        def read(_uc: unicorn.Uc, offset: int, _size: int, _data: object) -> int:
+        def read(_uc: object, offset: int, _size: int, _data: object) -> int:
             if base == 0xE0000000:
                 return {0x1000: 1 << 25}.get(offset, 0)  # DWT_CTRL: no cycle counter; SysTick stands still
             address = base + offset
             if address & 0xFFFFF000 in {0x40011000, 0x40004000, 0x40013000} and address & 0x3FF in {0x0, 0x1C}:
-                return self.model.read(address) | 0xC0  # a USART that can always send
-            return self.model.read(address)
+                return int(self.model.read(address)) | 0xC0  # a USART that can always send
+            return int(self.model.read(address))
 
         return read
 
     def _writer(self, base: int) -> Callable[..., None]:
-        def write(_uc: unicorn.Uc, offset: int, _size: int, value: int, _data: object) -> None:
+        def write(_uc: object, offset: int, _size: int, value: int, _data: object) -> None:
             if base != 0xE0000000:
                 self.model.writes.append((base + offset, value))
                 self.model.write(base + offset, value)
@@ -493,7 +497,7 @@ class Machine:
     def count_instructions(self) -> None:
         """Counts from here on; slow."""
 
-        def count(_uc: unicorn.Uc, _address: int, _size: int, _data: object) -> None:
+        def count(_uc: object, _address: int, _size: int, _data: object) -> None:
             self.instructions += 1
 
         self.uc.hook_add(unicorn.UC_HOOK_CODE, count)

@@ -49,7 +49,8 @@ def board(program: Path, tmp_path: Path) -> Iterator[Running]:
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def test_echo_data_and_idle(board: Running) -> None:

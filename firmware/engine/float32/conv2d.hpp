@@ -1,22 +1,21 @@
 // Two-dimensional convolution with bias and an optional ReLU, float32, and what trains it.
 //
-// Layout as in shapes.hpp; bias [out_c]. Sums are in float32, in an order that is not promised, with or without fused
-// multiply-add: results agree between machines to rounding, not to the bit. No kernel's arguments overlap unless it
-// says so.
+// Layout as in shapes.hpp; bias [out_c]. Sums are in float32 in the order in which the operands lie, so that builds
+// without contraction into fused multiply-add (-ffp-contract=off) give the same bits everywhere. No kernel's arguments
+// overlap unless it says so.
 #pragma once
 
 #include <cstdint>
 
+#include "engine/float32/activation.hpp"
 #include "engine/shapes.hpp"
 
 namespace ftte::float32 {
 
-enum class Activation : uint8_t { kLinear, kRelu };
-
-// y = activation(x * weights + bias). Cost: out_h * out_w * kernel_h * kernel_w * in_c * out_c products, less at
-// padding.
+// y = activation(x * weights + bias). patch [patch_size] is scratch: the window's content. Cost: out_h * out_w *
+// kernel_h * kernel_w * in_c * out_c products, less at padding.
 void conv2d(const Conv2dShape& shape, const float* x, const float* weights, const float* bias, Activation activation,
-            float* y);
+            float* patch, float* y);
 
 // gx = gradient with respect to x, zero where x <= 0 when `x` (the output of a ReLU) is given. gx may be x itself.
 // Call before the update. Cost: the forward pass's products.

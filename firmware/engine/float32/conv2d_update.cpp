@@ -12,15 +12,17 @@ struct Tap {
 };
 
 template <int32_t kWidth>
-void update_channels(const Conv2dShape& s, const Tap& tap, float learning_rate, const float* gy, const float* x,
-                     float* weights) {
-  float sum[kWidth] = {};
+[[gnu::always_inline]] inline void sums_of(const Conv2dShape& s, const Tap& tap, const float* gy, const float* x,
+                                           float (&sum)[kWidth]) {
+  const int32_t step = s.stride * s.in_c;
+  const int32_t channels = s.out_c;
+  const float* row = x + ((tap.rows.first * s.stride + tap.y) * s.in_w + tap.columns.first * s.stride + tap.x) * s.in_c;
+  const float* g = gy + (tap.rows.first * s.out_w + tap.columns.first) * channels;
   for (int32_t oy = tap.rows.first; oy < tap.rows.last; ++oy) {
-    const float* row = x + ((oy * s.stride + tap.y) * s.in_w + tap.columns.first * s.stride + tap.x) * s.in_c;
-    const float* g = gy + (oy * s.out_w + tap.columns.first) * s.out_c;
-    multiply_accumulate<kWidth>(row, s.stride * s.in_c, g, s.out_c, 1, tap.columns.size(), sum);
+    multiply_accumulate<kWidth>(row, step, g, channels, 1, tap.columns.size(), sum);
+    row += s.in_w * step;
+    g += s.out_w * channels;
   }
-  for (int32_t j = 0; j < kWidth; ++j) weights[j] -= learning_rate * sum[j];
 }
 
 }  // namespace
@@ -33,11 +35,11 @@ void conv2d_update(const Conv2dShape& shape, float learning_rate, const float* g
       const Range columns = outputs_inside(kx, shape.stride, shape.pad, shape.in_w, shape.out_w);
       const Tap tap{ky - shape.pad, kx - shape.pad, rows, columns};
       for (int32_t i = 0; i < shape.in_c; ++i) {
-        int32_t o = 0;
-        for (; o + kBlock <= shape.out_c; o += kBlock, weights += kBlock) {
-          update_channels<kBlock>(shape, tap, learning_rate, gy + o, x + i, weights);
-        }
-        for (; o < shape.out_c; ++o, ++weights) update_channels<1>(shape, tap, learning_rate, gy + o, x + i, weights);
+        in_blocks(shape.out_c, [&](auto width, int32_t o) {
+          float sum[width] = {};
+          sums_of<width>(shape, tap, gy + o, x + i, sum);
+          unrolled<width>([&](int32_t j) { *weights++ -= learning_rate * sum[j]; });
+        });
       }
     }
   }

@@ -3,19 +3,17 @@
 
 #include <cstdint>
 
-namespace ftte::float32 {
+#include "engine/blocks.hpp"
 
-inline constexpr int32_t kBlock = 4;
+namespace ftte::float32 {
 
 // accumulator[j] += sum over i < n of a[i * a_step] * b[i * b_step + j * b_stride], j < kWidth.
 template <int32_t kWidth>
-inline void multiply_accumulate(const float* a, int32_t a_step, const float* b, int32_t b_step, int32_t b_stride,
-                                int32_t n, float (&accumulator)[kWidth]) {
-  for (int32_t i = 0; i < n; ++i) {
+[[gnu::always_inline]] inline void multiply_accumulate(const float* a, int32_t a_step, const float* b, int32_t b_step,
+                                                       int32_t b_stride, int32_t n, float (&accumulator)[kWidth]) {
+  for (const float* const end = a + n * a_step; a != end; a += a_step, b += b_step) {
     const float shared = *a;
-    for (int32_t j = 0; j < kWidth; ++j) accumulator[j] += shared * b[j * b_stride];
-    a += a_step;
-    b += b_step;
+    unrolled<kWidth>([&](int32_t j) { accumulator[j] += shared * b[j * b_stride]; });
   }
 }
 

@@ -8,9 +8,9 @@ namespace ftte::int8 {
 namespace {
 
 template <int32_t kWidth>
-void sums_at(const Conv2dShape& s, const Reach& row, const Reach& column, const int8_t* gy, const int8_t* weights,
-             int32_t (&sum)[kWidth]) {
-  for (int32_t& value : sum) value = 0;
+[[gnu::always_inline]] inline void sums_at(const Conv2dShape& s, const Reach& row, const Reach& column,
+                                           const int8_t* gy, const int8_t* weights, int32_t (&sum)[kWidth]) {
+  unrolled<kWidth>([&](int32_t j) { sum[j] = 0; });
   for (int32_t oy = row.newest, ky = row.tap; oy >= 0 && ky < s.kernel_h; --oy, ky += s.stride) {
     for (int32_t ox = column.newest, kx = column.tap; ox >= 0 && kx < s.kernel_w; --ox, kx += s.stride) {
       const int8_t* g = gy + (oy * s.out_w + ox) * s.out_c;
@@ -23,24 +23,18 @@ void sums_at(const Conv2dShape& s, const Reach& row, const Reach& column, const 
 // Calls sink(index into x, sum) for every input element in order.
 template <typename Sink>
 void for_each_sum(const Conv2dShape& s, const int8_t* gy, const int8_t* weights, Sink& sink) {
-  int32_t index = 0;
+  int32_t position = 0;
   Reach row = first_reach(s.pad, s.stride);
   for (int32_t iy = 0; iy < s.in_h; ++iy, advance(row, s.stride)) {
+    const Reach inside_row = clipped(row, s.out_h, s.stride);
     Reach column = first_reach(s.pad, s.stride);
-    const Reach clipped_row = clipped(row, s.out_h, s.stride);
-    for (int32_t ix = 0; ix < s.in_w; ++ix, advance(column, s.stride)) {
-      const Reach clipped_column = clipped(column, s.out_w, s.stride);
-      int32_t i = 0;
-      for (; i + kBlock <= s.in_c; i += kBlock) {
-        int32_t sum[kBlock];
-        sums_at<kBlock>(s, clipped_row, clipped_column, gy, weights + i * s.out_c, sum);
-        for (const int32_t value : sum) sink(index++, value);
-      }
-      for (; i < s.in_c; ++i) {
-        int32_t sum[1];
-        sums_at<1>(s, clipped_row, clipped_column, gy, weights + i * s.out_c, sum);
-        sink(index++, sum[0]);
-      }
+    for (int32_t ix = 0; ix < s.in_w; ++ix, advance(column, s.stride), position += s.in_c) {
+      const Reach inside = clipped(column, s.out_w, s.stride);
+      in_blocks(s.in_c, [&](auto width, int32_t i) {
+        int32_t sum[width];
+        sums_at<width>(s, inside_row, inside, gy, weights + i * s.out_c, sum);
+        unrolled<width>([&](int32_t j) { sink(position + i + j, sum[j]); });
+      });
     }
   }
 }

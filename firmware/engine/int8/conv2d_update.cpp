@@ -13,15 +13,18 @@ struct Tap {
 };
 
 template <int32_t kWidth>
-void update_channels(const Conv2dShape& s, const Tap& tap, const int8_t* gy, const int8_t* x, WeightUpdate& update,
-                     int8_t* q, int8_t* r) {
-  int32_t sum[kWidth] = {};
+[[gnu::always_inline]] inline void sums_of(const Conv2dShape& s, const Tap& tap, const int8_t* gy, const int8_t* x,
+                                           int32_t (&sum)[kWidth]) {
+  const int32_t step = s.stride * s.in_c;
+  const int32_t channels = s.out_c;
+  const int8_t* row =
+      x + ((tap.rows.first * s.stride + tap.y) * s.in_w + tap.columns.first * s.stride + tap.x) * s.in_c;
+  const int8_t* g = gy + (tap.rows.first * s.out_w + tap.columns.first) * channels;
   for (int32_t oy = tap.rows.first; oy < tap.rows.last; ++oy) {
-    const int8_t* row = x + ((oy * s.stride + tap.y) * s.in_w + tap.columns.first * s.stride + tap.x) * s.in_c;
-    const int8_t* g = gy + (oy * s.out_w + tap.columns.first) * s.out_c;
-    multiply_accumulate<kWidth>(row, s.stride * s.in_c, g, s.out_c, 1, tap.columns.size(), sum);
+    multiply_accumulate<kWidth>(row, step, g, channels, 1, tap.columns.size(), sum);
+    row += s.in_w * step;
+    g += s.out_w * channels;
   }
-  for (int32_t j = 0; j < kWidth; ++j) update.apply(q[j], r[j], sum[j]);
 }
 
 }  // namespace
@@ -38,11 +41,11 @@ void conv2d_update(const Conv2dShape& shape, Sgd& sgd, uint32_t stream, const in
       const Range columns = outputs_inside(kx, shape.stride, shape.pad, shape.in_w, shape.out_w);
       const Tap tap{ky - shape.pad, kx - shape.pad, rows, columns};
       for (int32_t i = 0; i < shape.in_c; ++i) {
-        int32_t o = 0;
-        for (; o + kBlock <= shape.out_c; o += kBlock, q += kBlock, r += kBlock) {
-          update_channels<kBlock>(shape, tap, gy + o, x + i, update, q, r);
-        }
-        for (; o < shape.out_c; ++o, ++q, ++r) update_channels<1>(shape, tap, gy + o, x + i, update, q, r);
+        in_blocks(shape.out_c, [&](auto width, int32_t o) {
+          int32_t sum[width] = {};
+          sums_of<width>(shape, tap, gy + o, x + i, sum);
+          unrolled<width>([&](int32_t j) { update.apply(*q++, *r++, update.product(sum[j])); });
+        });
       }
     }
   }

@@ -5,20 +5,18 @@
 namespace ftte::int8 {
 namespace {
 
-template <int32_t kWidth, typename Sink>
-void block(const DenseShape& s, const int8_t* x, const int8_t* weights, const int32_t* bias, int32_t o, Sink& sink) {
-  int32_t sum[kWidth];
-  for (int32_t j = 0; j < kWidth; ++j) sum[j] = round_shift(bias[o + j], kBiasBits);
-  multiply_accumulate<kWidth>(x, 1, weights + o, s.out, 1, s.in, sum);
-  for (int32_t j = 0; j < kWidth; ++j) sink(o + j, sum[j]);
-}
-
 // Calls sink(output, sum) for every output in order.
 template <typename Sink>
-void for_each_sum(const DenseShape& s, const int8_t* x, const int8_t* weights, const int32_t* bias, Sink sink) {
-  int32_t o = 0;
-  for (; o + kBlock <= s.out; o += kBlock) block<kBlock>(s, x, weights, bias, o, sink);
-  for (; o < s.out; ++o) block<1>(s, x, weights, bias, o, sink);
+[[gnu::always_inline]] inline void for_each_sum(const DenseShape& s, const int8_t* x, const int8_t* weights,
+                                                const int32_t* bias, const Sink& sink) {
+  const int32_t in = s.in;
+  const int32_t out = s.out;
+  in_blocks(out, [=](auto width, int32_t o) {
+    int32_t sum[width];
+    unrolled<width>([&](int32_t j) { sum[j] = round_shift(bias[o + j], kBiasBits); });
+    multiply_accumulate<width>(x, 1, weights + o, out, 1, in, sum);
+    unrolled<width>([&](int32_t j) { sink(o + j, sum[j]); });
+  });
 }
 
 }  // namespace

@@ -8,18 +8,14 @@ namespace {
 
 // Calls sink(input, sum) for every input in order.
 template <typename Sink>
-void for_each_sum(const DenseShape& s, const int8_t* gy, const int8_t* weights, Sink& sink) {
-  int32_t i = 0;
-  for (; i + kBlock <= s.in; i += kBlock) {
-    int32_t sum[kBlock] = {};
-    multiply_accumulate<kBlock>(gy, 1, weights + i * s.out, 1, s.out, s.out, sum);
-    for (int32_t j = 0; j < kBlock; ++j) sink(i + j, sum[j]);
-  }
-  for (; i < s.in; ++i) {
-    int32_t sum[1] = {};
-    multiply_accumulate<1>(gy, 1, weights + i * s.out, 1, s.out, s.out, sum);
-    sink(i, sum[0]);
-  }
+[[gnu::always_inline]] inline void for_each_sum(const DenseShape& s, const int8_t* gy, const int8_t* weights,
+                                                Sink& sink) {
+  const int32_t out = s.out;
+  in_blocks(s.in, [=, &sink](auto width, int32_t i) {
+    int32_t sum[width] = {};
+    multiply_accumulate<width>(gy, 1, weights + i * out, 1, out, out, sum);
+    unrolled<width>([&](int32_t j) { sink(i + j, sum[j]); });
+  });
 }
 
 }  // namespace

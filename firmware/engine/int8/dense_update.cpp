@@ -8,9 +8,11 @@ void dense_update(const DenseShape& shape, Sgd& sgd, uint32_t stream, const int8
   WeightUpdate update(update_scale(sgd.learning_rate_q16, exponent, 1), sgd.seed, stream);
   int8_t* q = weights.values;
   int8_t* r = weights.residuals;
-  for (int32_t i = 0; i < shape.in; ++i) {
-    const int32_t input = x[i];
-    for (int32_t o = 0; o < shape.out; ++o) update.apply(*q++, *r++, input * gy[o]);
+  const int8_t* const gy_end = gy + shape.out;
+  for (const int8_t* const x_end = x + shape.in; x != x_end;) {
+    // Once a row: (x * multiplier) * gy is the same number as (x * gy) * multiplier.
+    const int32_t scaled = update.product(*x++);
+    for (const int8_t* g = gy; g != gy_end; ++g) update.apply(*q++, *r++, scaled * *g);
   }
   sgd.saturated += update.saturated();
 }

@@ -9,8 +9,11 @@
 // values are arithmetic (implementation-defined in C++17, the same in every compiler used here, and asserted).
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+
+#ifdef __ARM_FEATURE_SAT
+#include <arm_acle.h>
+#endif
 
 namespace ftte::int8 {
 
@@ -32,6 +35,17 @@ constexpr int32_t at_most(int32_t value, int32_t high) {
 }
 
 constexpr int32_t clamp(int32_t value, int32_t low, int32_t high) { return at_most(at_least(value, low), high); }
+
+// The nearest int16 to a value; one instruction from ARMv7-M on.
+inline int32_t saturate16(int32_t value) {
+#ifdef __ARM_FEATURE_SAT
+  return __ssat(value, 16);
+#else
+  const int32_t outside = (value + 0x8000) >> 16;  // 0 when value fits
+  const int32_t limit = (value >> 31) ^ INT16_MAX;
+  return value ^ ((value ^ limit) & ((outside | -outside) >> 31));
+#endif
+}
 
 // 1 when a and b differ, else 0.
 constexpr uint32_t differs(int32_t a, int32_t b) {

@@ -17,11 +17,11 @@ struct Rate {
 // mantissa * 2^-right as a factor and a shift that an int32 allows; 0 when nothing is left of it.
 struct Factor {
   int32_t multiplier;
-  int32_t shift;  // 0 .. 30
+  int32_t shift;  // lowest .. 30
 };
 
-Factor factor(int32_t mantissa, int32_t right) {
-  const int32_t wanted = clamp(right, 0, kLargestShift + kRateBits + 2);
+Factor factor(int32_t mantissa, int32_t right, int32_t lowest) {
+  const int32_t wanted = clamp(right, lowest, kLargestShift + kRateBits + 2);
   const int32_t shift = at_most(wanted, kLargestShift);
   return {round_shift(mantissa, wanted - shift), shift};
 }
@@ -38,7 +38,7 @@ UpdateScale update_scale(uint32_t learning_rate_q16, int32_t exponent, int32_t t
   const Rate rate = reduce_rate(learning_rate_q16);
   const int32_t term_bits = bit_length(static_cast<uint32_t>(terms - 1));
   const int32_t pre_shift = at_least(term_bits + kProductBits - kAccumulatorBits, 0);
-  const Factor scale = factor(rate.mantissa, -(rate.exponent + exponent + pre_shift));
+  const Factor scale = factor(rate.mantissa, -(rate.exponent + exponent + pre_shift), 1);
   return {pre_shift, scale.multiplier, scale.shift};
 }
 
@@ -46,7 +46,7 @@ void update_bias(Sgd& sgd, uint32_t stream, const int8_t* gradient, int32_t grad
                  int32_t channels, int32_t* bias, int32_t bias_exponent) {
   const Rate rate = reduce_rate(sgd.learning_rate_q16);
   const int32_t right = -(rate.exponent + bias_exponent - gradient_exponent);  // step = sum * mantissa * 2^-right
-  const Factor scale = factor(rate.mantissa, right);
+  const Factor scale = factor(rate.mantissa, right, 0);
   const int32_t left = clamp(-right, 0, kLargestShift);
   Random random(sgd.seed, stream);
   for (int32_t channel = 0; channel < channels; ++channel) {

@@ -1,6 +1,6 @@
 // The network of demo_int8 in float32, the standard approach, for boards with an FPU:
 //
-//   x [14, 14, 1] -> convolution 3x3, 11 channels, ReLU -> [12, 12, 11] -> max-pooling 2x2 -> [6, 6, 11]
+//   x [14, 14, 1] -> convolution 3x3, 12 channels, ReLU -> [12, 12, 12] -> max-pooling 2x2 -> [6, 6, 12]
 //   -> fully connected -> [10] -> softmax cross-entropy
 //
 // The arena's map is used as in demo_int8; the sample is converted to float first and kept for the weight gradient.
@@ -18,7 +18,7 @@ namespace {
 using float32::Activation;
 
 constexpr int32_t kClasses = 10;
-constexpr Conv2dShape kConv{14, 14, 1, 12, 12, 11, 3, 3, 1, 0};
+constexpr Conv2dShape kConv{14, 14, 1, 12, 12, 12, 3, 3, 1, 0};
 constexpr PoolShape kPool{kConv.out_h, kConv.out_w, kConv.out_c};
 constexpr DenseShape kDense{kPool.out_size(), kClasses};
 static_assert(kConv.valid() && kDense.valid());
@@ -39,14 +39,15 @@ static_assert(4 * Layout::kFloats == kParamsBytes);
 struct Arena {
   static constexpr int32_t kInput = 0;
   static constexpr int32_t kMap = kInput + kConv.in_size();
+  static constexpr int32_t kLogits = kMap + kPool.out_size();
   static constexpr int32_t kPooledGradient = kMap + kConv.out_size() - kPool.out_size();
-  static constexpr int32_t kLogits = kMap + kConv.out_size();
-  static constexpr int32_t kWinnersByte = 4 * (kLogits + kClasses);
-  static constexpr int32_t kBytes = (kWinnersByte + kPool.winner_bytes() + 7) & ~7;
+  static constexpr int32_t kPatch = kMap + kConv.out_size();  // the winners' room, which are needed after it
+  static constexpr int32_t kWinnersByte = 4 * kPatch;
+  static constexpr int32_t kBytes = kWinnersByte + ((kPool.winner_bytes() + 3) & ~3);
 };
 static_assert(Arena::kBytes == kArenaBytes);
-static_assert(Arena::kPooledGradient >= Arena::kMap + kPool.out_size(),
-              "the pooled map and its gradient live together");
+static_assert(Arena::kPooledGradient >= Arena::kLogits + kClasses, "what lives together does not overlap");
+static_assert(4 * kConv.patch_size() <= kPool.winner_bytes());
 
 // The caller aligns params and arena to 8 bytes.
 float* floats(uint8_t* bytes) { return reinterpret_cast<float*>(bytes); }
@@ -58,13 +59,14 @@ StepResult forward(const float* params, uint8_t* arena, const int8_t* sample, ui
   float* map = floats(arena) + Arena::kMap;
   float* logits = floats(arena) + Arena::kLogits;
   for (int32_t i = 0; i < kConv.in_size(); ++i) input[i] = static_cast<float>(sample[i]) * kInputUnit;
-  float32::conv2d(kConv, input, params + Layout::kConvWeights, params + Layout::kConvBias, Activation::kRelu, map);
+  float32::conv2d(kConv, input, params + Layout::kConvWeights, params + Layout::kConvBias, Activation::kRelu,
+                  floats(arena) + Arena::kPatch, map);
   float32::max_pool(kPool, map, map, arena + Arena::kWinnersByte);
   float32::dense(kDense, map, params + Layout::kDenseWeights, params + Layout::kDenseBias, Activation::kLinear, logits);
   const float32::LossResult loss = float32::softmax_cross_entropy(kClasses, logits, label, logits);
   // A loss that is no number (training has diverged) is reported as the largest.
   const bool finite = loss.loss >= 0.0F && loss.loss < 65535.0F;
-  return {finite ? static_cast<uint32_t>(loss.loss * 65536.0F + 0.5F) : UINT32_MAX, 0, loss.predicted};
+  return {finite ? static_cast<uint32_t>(loss.loss * 65536.0F) : UINT32_MAX, 0, loss.predicted};
 }
 
 void begin(uint8_t* params) { static_cast<void>(params); }  // nothing is derived from what is sent down

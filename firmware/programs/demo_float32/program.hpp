@@ -5,8 +5,8 @@
 
 namespace ftte::program {
 
-inline constexpr uint32_t kParamsBytes = 16320;
-inline constexpr uint32_t kArenaBytes = 7264;
+inline constexpr uint32_t kParamsBytes = 17800;
+inline constexpr uint32_t kArenaBytes = 7808;
 inline constexpr uint32_t kSampleBytes = 14 * 14;
 
 }  // namespace ftte::program

@@ -1,10 +1,11 @@
 // A small convolutional network for 14x14 grey images, trained in int8, wired by hand:
 //
-//   x [14, 14, 1] -> convolution 3x3, 11 channels, ReLU -> [12, 12, 11] -> max-pooling 2x2 -> [6, 6, 11]
+//   x [14, 14, 1] -> convolution 3x3, 12 channels, ReLU -> [12, 12, 12] -> max-pooling 2x2 -> [6, 6, 12]
 //   -> fully connected -> [10] -> softmax cross-entropy
 //
-// It is sized by the smallest board, with 16 KB of RAM. The arena's map [12, 12, 11] holds in turn: the convolution's
-// output; at its beginning the pooled map, at its end the pooled map's gradient; the convolution's output gradient.
+// It is sized by the smallest board, with 16 KB of RAM. The arena's map [12, 12, 12] holds in turn: the convolution's
+// output; the pooled map at its beginning, the pooled map's gradient at its end and the logits between them; the
+// convolution's output gradient.
 #include "programs/demo_int8/program.hpp"
 
 #include <cstring>
@@ -24,7 +25,7 @@ namespace {
 using int8::Activation;
 
 constexpr int32_t kClasses = 10;
-constexpr Conv2dShape kConv{14, 14, 1, 12, 12, 11, 3, 3, 1, 0};
+constexpr Conv2dShape kConv{14, 14, 1, 12, 12, 12, 3, 3, 1, 0};
 constexpr PoolShape kPool{kConv.out_h, kConv.out_w, kConv.out_c};
 constexpr DenseShape kDense{kPool.out_size(), kClasses};
 static_assert(kConv.valid() && kDense.valid());
@@ -55,15 +56,16 @@ constexpr int32_t align4(int32_t offset) { return (offset + 3) & ~3; }
 
 struct Arena {
   static constexpr int32_t kMap = 0;
+  static constexpr int32_t kLogits = align4(kMap + kPool.out_size());
+  static constexpr int32_t kLogitsGradient = kLogits + 4 * kClasses;
   static constexpr int32_t kPooledGradient = kMap + kConv.out_size() - kPool.out_size();
   static constexpr int32_t kWinners = kMap + kConv.out_size();
-  static constexpr int32_t kLogits = align4(kWinners + kPool.winner_bytes());
-  static constexpr int32_t kLogitsGradient = kLogits + 4 * kClasses;
-  static constexpr int32_t kBytes = align4(kLogitsGradient + kClasses);
+  static constexpr int32_t kPatch = kWinners;  // needed before the winners are
+  static constexpr int32_t kBytes = align4(kWinners + kPool.winner_bytes());
 };
 static_assert(Arena::kBytes == kArenaBytes);
-static_assert(Arena::kPooledGradient >= Arena::kMap + kPool.out_size(),
-              "the pooled map and its gradient live together");
+static_assert(Arena::kPooledGradient >= Arena::kLogitsGradient + kClasses, "what lives together does not overlap");
+static_assert(kConv.patch_size() <= kPool.winner_bytes());
 
 // The caller aligns params and arena to 8 bytes, and the layouts above keep int32 aligned.
 int32_t* words(uint8_t* bytes) { return reinterpret_cast<int32_t*>(bytes); }
@@ -76,7 +78,7 @@ int8::LossResult forward(const uint8_t* params, uint8_t* arena, const int8_t* sa
   int8_t* map = values(arena + Arena::kMap);
   int32_t* logits = words(arena + Arena::kLogits);
   int8::conv2d(kConv, sample, values(params + Layout::kConvWeights), words(params + Layout::kConvBias),
-               kInputExponent + kConvExponent - kMapExponent, Activation::kRelu, map);
+               kInputExponent + kConvExponent - kMapExponent, Activation::kRelu, values(arena + Arena::kPatch), map);
   int8::max_pool(kPool, map, map, arena + Arena::kWinners);
   int8::dense_logits(kDense, map, values(params + Layout::kDenseWeights), words(params + Layout::kDenseBias), logits);
   return int8::softmax_cross_entropy(kClasses, logits, kMapExponent + kDenseExponent, label,

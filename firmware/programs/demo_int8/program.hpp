@@ -5,8 +5,8 @@
 
 namespace ftte::program {
 
-inline constexpr uint32_t kParamsBytes = 8202;
-inline constexpr uint32_t kArenaBytes = 1736;
+inline constexpr uint32_t kParamsBytes = 8944;
+inline constexpr uint32_t kArenaBytes = 1836;
 inline constexpr uint32_t kSampleBytes = 14 * 14;
 
 }  // namespace ftte::program

@@ -1,0 +1,263 @@
+"""One board of the rack: its line, its image, its way back when something went wrong.
+
+What lies above knows no difference between a real and an emulated board; only `physical` tells whether figures may be
+called measured.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from bench.data import partition
+from bench.errors import BenchError, ConfigError, DeviceError, InfrastructureError
+from bench.link.device import Device
+from bench.link.messages import Hello
+from bench.link.port import open_port
+from bench.link.session import BoardSilent, Session
+from bench.meters.counter import PhaseCounter
+from bench.rack import flash as pyocd
+from bench.rack import image as images
+from bench.rack.inventory import BoardEntry
+from bench.rack.manifest import BoardManifest, load_manifest
+
+_BOOT_S = 10.0  # from reset to HELLO, at most: image checksum, clock fallbacks, a slow virtual board
+_DATA_TIMEOUT_S = 30.0  # a board checks its whole partition; 220 KB take an nRF51 about 0.3 s
+
+Step = Callable[[str], None]
+
+
+class BoardLog:
+    """A board's log file: what it printed, what pyOCD said, what the bench did; one line each, with the time (UTC)."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        self._lock = threading.Lock()
+
+    def __call__(self, line: str) -> None:
+        stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+        with self._lock:
+            if not self._file.closed:
+                self._file.write(f"{stamp} {line}\n")
+
+    def close(self) -> None:
+        """Later lines are dropped."""
+        with self._lock:
+            self._file.close()
+
+
+class Board:
+    """A board that this process has locked. `exclusive` is for the clients of this process that share it."""
+
+    def __init__(self, entry: BoardEntry, serial: str, log: BoardLog, counter: PhaseCounter | None = None) -> None:
+        """`serial` is the URL of the line; `counter` counts instructions where the board is emulated."""
+        self.entry = entry
+        self.name = entry.name
+        self.manifest: BoardManifest = load_manifest(entry.env)
+        self.log = log
+        self.counter = counter
+        self.exclusive = threading.Lock()
+        self._serial = serial
+        self._device: Device | None = None
+        self._flashed: tuple[bytes, bytes | None] | None = None
+
+    @property
+    def physical(self) -> bool:
+        """Whether what it says of time and energy was measured on hardware."""
+        return self.entry.virtual is None
+
+    def device(self) -> Device:
+        """The board at the end of its line, which is opened when it is not yet. Raises InfrastructureError."""
+        if self._device is None:
+            port = open_port(self._serial, self.entry.baud)
+            self._device = Device(Session(port, on_log=lambda line: self.log(f"board: {line}")))
+        return self._device
+
+    def connect(self, *, wait_s: float = _BOOT_S, cancelled: threading.Event | None = None) -> Hello:
+        """Says hello until the board answers, `wait_s` at most.
+
+        Raises BoardSilent (InfrastructureError) when it does not.
+        """
+        device = self.device()
+        device.session.cancelled = cancelled
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return device.hello(check=False, timeout_s=0.5, retries=0)
+            except BoardSilent:
+                if time.monotonic() >= deadline:
+                    raise
+
+    def close(self) -> None:
+        """Closes the line."""
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+    def flash(
+        self,
+        image: bytes,
+        data: bytes | None = None,
+        *,
+        force: bool = False,
+        cancelled: threading.Event | None = None,
+        step: Step = lambda _text: None,
+    ) -> bool:
+        """Brings image and data partition onto the board, as far as they are not there, and verifies both.
+
+        Verified by the board itself, which computes its image's CRC-32 and its partition's over flash.
+
+        Args:
+            image: the whole patched image; it must be for this board's environment.
+            data: the partition to lie in flash; None leaves it as it is.
+            force: flash even what is already there.
+            cancelled: ends it early with FlashCancelled.
+            step: is told in a few words what is being done.
+
+        Returns:
+            Whether anything had to be flashed.
+
+        Raises:
+            ConfigError: the image is damaged, for another board, or too large; likewise the data.
+            InfrastructureError: the probe or the line fails, or the board does not boot.
+            DeviceError: flash does not hold what was written, even the second time.
+        """
+        descriptor = self._check_fit(image, data)
+        for attempt in (1, 2):
+            again = attempt == 2
+            segments: dict[int, bytes] = {}
+            if force or again or not self._runs(descriptor, wait_s=1.0, cancelled=cancelled):
+                segments[descriptor.flash_base] = image
+            if data is not None and (force or again or segments or not self._holds(data)):
+                # A silent board cannot say what its partition holds: pyOCD then skips the pages that already match.
+                segments[descriptor.data_base] = data
+            if not segments:
+                step("already there")
+                self._flashed = (image, data)
+                return False
+            step(f"flashing {sum(map(len, segments.values())) / 1024:.0f} KB" + (" again" if again else ""))
+            pyocd.flash(
+                self.entry,
+                segments,
+                timeout_s=self.manifest.flash_timeout_s,
+                log=self.log,
+                cancelled=cancelled,
+                trust_nothing=again,
+            )
+            step("verifying")
+            if self._runs(descriptor, wait_s=_BOOT_S, cancelled=cancelled) and (data is None or self._holds(data)):
+                self._flashed = (image, data)
+                step("flashed and verified")
+                return True
+            self.log("what the board reports is not what was flashed")
+        raise DeviceError(
+            f"board {self.name}: flashed twice, and what it runs is still not what was written: "
+            f"{self._state(descriptor)}; see {self.log.path}"
+        )
+
+    def reset(self, cancelled: threading.Event | None = None) -> Hello:
+        """Resets through the probe and waits for the boot. Raises InfrastructureError."""
+        self.device()  # the line is open before the reset, so that the boot log is kept
+        pyocd.reset(self.entry, log=self.log, cancelled=cancelled)
+        return self.connect(cancelled=cancelled)
+
+    def recover(self, cancelled: threading.Event | None = None) -> None:
+        """Brings the board back: resync, reset, flash again, power-cycle; each rung once, stopping where it answers.
+
+        Raises InfrastructureError, naming the rungs that were tried.
+        """
+        rungs: list[tuple[str, Callable[[], object]]] = [
+            ("resync", lambda: self.connect(wait_s=2.0, cancelled=cancelled)),
+            ("reset", lambda: self.reset(cancelled)),
+        ]
+        flashed = self._flashed
+        if flashed is not None:
+            rungs.append(("flash", lambda: self.flash(*flashed, force=True, cancelled=cancelled)))
+        if self.entry.power is not None:
+            rungs.append(("power-cycle", lambda: self._power_cycle(cancelled)))
+        tried = []
+        for name, rung in rungs:
+            self.log(f"recovery: {name}")
+            try:
+                rung()
+            except (InfrastructureError, DeviceError) as error:
+                tried.append(f"{name}: {error}")
+                self.close()  # a line that vanished with the board is opened anew by the next rung
+            else:
+                self.log(f"recovered by {name}")
+                return
+        raise InfrastructureError(f"board {self.name} does not come back: " + "; ".join(tried))
+
+    def instructions(self, phase: str) -> int | None:
+        """Instructions executed so far in a phase; None where only the board's own cycle counter tells."""
+        return None if self.counter is None else self.counter.read()[phase]
+
+    def _check_fit(self, image: bytes, data: bytes | None) -> images.ImageDescriptor:
+        try:
+            descriptor = images.verify(image)
+        except ConfigError as error:
+            raise ConfigError(f"board {self.name}: {error}") from error
+        if descriptor.env != self.entry.env:
+            raise ConfigError(
+                f"board {self.name} is a {self.entry.env}, but the image is for {descriptor.env}: "
+                f"build it with `bench build --env {self.entry.env}`"
+            )
+        layout = self.manifest.flash
+        if len(image) > layout.image_size:
+            raise ConfigError(f"board {self.name}: image of {len(image)} bytes, its flash has room for {layout.image_size}")
+        if data is not None:
+            partition.parse(data)
+            if len(data) > layout.data_size:
+                raise ConfigError(f"board {self.name}: data of {len(data)} bytes, its partition has {layout.data_size}")
+        return descriptor
+
+    def _runs(
+        self, descriptor: images.ImageDescriptor, *, wait_s: float, cancelled: threading.Event | None
+    ) -> bool:
+        try:
+            hello = self.connect(wait_s=wait_s, cancelled=cancelled)
+        except (BoardSilent, DeviceError) as error:
+            self.log(f"no answer: {error}")
+            return False
+        return hello.build_id == descriptor.build_id and hello.image_crc32 == descriptor.image_crc32
+
+    def _holds(self, data: bytes) -> bool:
+        wanted = partition.parse(data)
+        try:
+            info = self.device().data_info(timeout_s=_DATA_TIMEOUT_S)
+        except BenchError as error:
+            self.log(f"its data partition is not known: {error}")
+            return False
+        return info.present and info.crc_ok and info.shard_id == wanted.shard_id
+
+    def _state(self, descriptor: images.ImageDescriptor) -> str:
+        try:
+            hello = self.connect(wait_s=1.0)
+        except BenchError as error:
+            return str(error)
+        if hello.build_id != descriptor.build_id:
+            return f"it runs build {hello.build_id.hex()[:12]}, not {descriptor.build_id.hex()[:12]}"
+        if hello.image_crc32 != descriptor.image_crc32:
+            return f"its image has CRC-32 {hello.image_crc32:08x}, not {descriptor.image_crc32:08x}"
+        return "its data partition is damaged"
+
+    def _power_cycle(self, cancelled: threading.Event | None) -> None:
+        power = self.entry.power
+        if power is None:
+            return
+        self.close()
+        for command in (power.off, power.on):
+            try:
+                subprocess.run(command, check=True, timeout=30, stdin=subprocess.DEVNULL, capture_output=True)
+            except (OSError, subprocess.SubprocessError) as error:
+                raise InfrastructureError(f"board {self.name}: power command {command[0]}: {error}") from error
+            if command is power.off:
+                (cancelled or threading.Event()).wait(power.off_s)
+        self.connect(wait_s=2 * _BOOT_S, cancelled=cancelled)

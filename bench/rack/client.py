@@ -1,0 +1,180 @@
+"""A federated client on a board: its shard lies in the board's flash, its training happens there."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from bench.errors import DeviceError
+from bench.federation.client import Progress, TrainJob, Update
+from bench.link.counters import Counters
+from bench.link.device import Device
+from bench.link.messages import Stats, TrainResult
+from bench.link.session import BoardReset, BoardSilent
+from bench.model.plan import Plan
+from bench.rack.board import Board
+from bench.results.table import Measurement, Recorder
+
+_SLICE = 100  # steps a TRAIN request: progress, and a lost request is noticed early; fixed, so that bytes repeat exactly
+_CYCLES_PER_MAC = 60  # an upper bound for time-outs: twice what the slowest core needs
+_MARGIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one round's training on the board came to."""
+
+    result: TrainResult
+    instructions: int | None
+    link: Stats
+    train: Stats
+    params: bytes
+    counters: Counters
+
+
+class BoardClient:
+    """Carries out `bench.federation.client.Client`. Several may share a board; they take turns."""
+
+    def __init__(self, name: str, board: Board, plan: Plan, run: str, offset: int, count: int) -> None:
+        """The client's shard is records [offset, offset + count) of the board's data partition."""
+        self._name = name
+        self._board = board
+        self._plan = plan
+        self._run = run
+        self._offset = offset
+        self._count = count
+
+    @property
+    def name(self) -> str:
+        """Unique in the cohort."""
+        return self._name
+
+    @property
+    def capacity(self) -> int:
+        """Samples in the shard."""
+        return self._count
+
+    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Update:
+        """Trains on the board; after a reset of the board in between, once more from the start.
+
+        Raises BenchError: the board is silent, refuses, resets twice, or `cancelled` was set.
+        """
+        while not self._board.exclusive.acquire(timeout=0.1):
+            if cancelled.is_set():
+                raise DeviceError(f"{self._name}: board {self._board.name} was busy with another client to the end")
+        try:
+            try:
+                work = self._work(job, progress, cancelled)
+            except (BoardReset, BoardSilent) as error:
+                if cancelled.is_set():
+                    raise
+                self._board.log(f"{self._name}: {error}; trying once more")
+                self._board.recover(cancelled)
+                work = self._work(job, progress, cancelled)
+        finally:
+            self._board.exclusive.release()
+        return self._update(job, work)
+
+    def recover(self) -> None:
+        """Brings the board back. Raises InfrastructureError."""
+        with self._board.exclusive:
+            self._board.recover()
+
+    def close(self) -> None:
+        """The board is the rack's: nothing to let go of."""
+
+    def _work(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> _Work:
+        device = self._device(cancelled)
+        with device.cancellable(cancelled):
+            before = device.session.totals
+            device.stats(repaint=True)
+            device.send_round(job.round, job.down)
+            link = device.stats(repaint=True)
+            executed = self._board.instructions("train")
+            result = self._train(device, job, progress)
+            train = device.stats(repaint=True)
+            after = self._board.instructions("train")
+            params = device.read_params()
+            check = device.check_counters()
+            clean = not (check.host.corrupt or check.host.retransmitted_down or check.host.retransmitted_up)
+            if clean and not check.agree:
+                raise DeviceError(f"{device.name}: host and board count differently: {'; '.join(check.differences)}")
+            instructions = None if executed is None or after is None else after - executed
+            return _Work(result, instructions, link, train, params, device.session.totals - before)
+
+    def _device(self, cancelled: threading.Event) -> Device:
+        device = self._board.device()
+        if not device.session.is_open:
+            self._board.connect(cancelled=cancelled)
+        hello = device.info
+        problems = hello.problems(
+            env=self._board.entry.env, plan_id=self._plan.plan_id, params_bytes=self._plan.params_bytes
+        )
+        if problems:
+            raise DeviceError(f"board {self._board.name} cannot be used: " + "; ".join(problems))
+        return device
+
+    def _train(self, device: Device, job: TrainJob, progress: Progress) -> TrainResult:
+        """In slices that end at the end of the shard, behind which another client's may lie."""
+        macs = self._plan.macs_forward + self._plan.macs_backward
+        step_s = macs * _CYCLES_PER_MAC / device.info.core_hz
+        done, position = 0, job.first % self._count
+        result = TrainResult(0, 0, 0, 0, 0)
+        while done < job.count:
+            size = min(_SLICE, job.count - done, self._count - position)
+            part = device.train(
+                self._offset + position, size, job.learning_rate, job.seed + done, _MARGIN_S + size * step_s
+            )
+            if part.samples != size:
+                raise DeviceError(f"{device.name}: asked to train {size} samples, trained {part.samples}")
+            result += part
+            done += size
+            position = (position + size) % self._count
+            progress(done, job.count)
+        return result
+
+    def _update(self, job: TrainJob, work: _Work) -> Update:
+        recorder = Recorder(self._run, job.variant, self._board.name, self._name, job.round)
+        return Update(
+            client=self._name,
+            round=job.round,
+            params=work.params,
+            samples=work.result.samples,
+            loss=work.result.loss,
+            accuracy=work.result.accuracy,
+            saturated=work.result.saturated,
+            measurements=tuple(_rows(recorder, work, self._board.physical)),
+        )
+
+
+def _rows(recorder: Recorder, work: _Work, physical: bool) -> list[Measurement]:
+    static, arena = work.train.sram_static, work.train.sram_arena
+    rows = [
+        recorder.row("sram_static", static, "counted"),
+        recorder.row("sram_arena", arena, "counted"),
+        recorder.row("sram_federation", work.train.sram_federation, "counted"),
+    ]
+    for phase, stats in (("link", work.link), ("train", work.train)):
+        rows.append(recorder.row("sram_stack_high_water", stats.stack_high_water, "counted", phase))
+        rows.append(recorder.row("sram_total", static + arena + stats.stack_high_water, "counted", phase))
+    if work.instructions is not None:
+        rows.append(recorder.row("instructions", work.instructions, "counted", "train"))
+    elif physical:
+        rows.append(recorder.row("cycles", work.result.cycles, "measured", "train"))
+    counted = work.counters
+    figures = {
+        "payload_up": counted.payload_up,
+        "payload_down": counted.payload_down,
+        "wire_up": counted.wire_up - counted.retransmitted_up,
+        "wire_down": counted.wire_down - counted.retransmitted_down,
+        "retransmitted_up": counted.retransmitted_up,
+        "retransmitted_down": counted.retransmitted_down,
+        "samples": work.result.samples,
+        "saturated": work.result.saturated,
+        "local_loss": work.result.loss,
+        "local_accuracy": work.result.accuracy,
+    }
+    rows += [recorder.row(metric, value, "counted") for metric, value in figures.items()]
+    return rows
+
+
