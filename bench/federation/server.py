@@ -21,6 +21,9 @@ from bench.results.table import Measurement, Recorder
 
 Strategy = Callable[[Weights, Sequence[Contribution]], dict[str, NDArray[np.float64]]]
 
+Evaluate = Callable[[Weights, int, Sequence[Measurement]], list[Measurement]]
+"""Figures of a model after a round, given the model, the round's number and the clients' rows."""
+
 _CANCEL_GRACE_S = 5.0  # for a cancelled client to notice
 _RECOVERIES = 3  # failures in a row before a client is left out for the rest of the run
 
@@ -101,7 +104,7 @@ class FederatedRun:
         schedule: Schedule,
         strategy: Strategy,
         codec: Codec,
-        evaluate: Callable[[Weights, int], list[Measurement]],
+        evaluate: Evaluate,
         journal: Journal,
         observer: Observer,
     ) -> None:
@@ -168,7 +171,7 @@ class FederatedRun:
         return result
 
     def _finish(self, round_: int, master: Mapping[str, NDArray[np.float64]], rows: list[Measurement]) -> None:
-        rows = [*rows, *self._evaluate(master, round_)]
+        rows = [*rows, *self._evaluate(master, round_, rows)]
         self._journal.finish_round(self._recorder.variant, round_, master, rows)
         self._observer.round_finished(self._recorder.variant, round_, rows)
 

@@ -6,7 +6,7 @@
 namespace ftte::program {
 
 inline constexpr uint32_t kParamsBytes = 17800;
-inline constexpr uint32_t kArenaBytes = 7808;
+inline constexpr uint32_t kArenaBytes = 7804;
 inline constexpr uint32_t kSampleBytes = 14 * 14;
 
 }  // namespace ftte::program

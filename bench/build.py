@@ -1,0 +1,90 @@
+"""Firmware images, built by PlatformIO: one build folder a program, so that programs do not rebuild each other."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.errors import ConfigError
+from bench.rack.manifest import environments
+
+Step = Callable[[str], None]
+
+
+def project_root() -> Path:
+    """The folder with platformio.ini: the working folder or one above it, else the one that this package lies in.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    candidates = [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parent.parent]
+    for folder in candidates:
+        if (folder / "platformio.ini").is_file() and (folder / "firmware" / "platform").is_dir():
+            return folder
+    raise ConfigError("no project here: run this in a checkout of the bench, the folder with platformio.ini")
+
+
+def programs() -> tuple[str, ...]:
+    """The names of the programs that can be built."""
+    return tuple(sorted(path.parent.name for path in project_root().glob("firmware/programs/*/plan.json")))
+
+
+def build(envs: Sequence[str], program: str, step: Step = lambda _text: None) -> dict[str, Path]:
+    """Builds the firmware of environments; what is up to date is not built again.
+
+    Args:
+        envs: PlatformIO environments.
+        program: a folder of firmware/programs.
+        step: is told what is being done.
+
+    Returns:
+        The image (for `host`, the program) of each environment.
+
+    Raises:
+        ConfigError: an unknown environment or program, or sources that do not compile; with the compiler's own words.
+    """
+    root = project_root()
+    for env in envs:
+        if env not in environments():
+            raise ConfigError(f"no environment {env!r}: choose one of {', '.join(environments())}")
+    if program not in programs():
+        raise ConfigError(f"no program {program!r} in firmware/programs: choose one of {', '.join(programs())}")
+    folder = root / ".pio" / "programs" / program
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = list(dict.fromkeys(envs))
+    # PlatformIO clears a build folder that it finds in an unexpected state, so one build at a time in each.
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        step(f"building {program} for {', '.join(wanted)}")
+        _platformio(root, wanted, program, folder)
+    return {env: _product(folder, env) for env in wanted}
+
+
+def _product(folder: Path, env: str) -> Path:
+    return folder / env / ("program" if env == "host" else "firmware.bin")
+
+
+def _platformio(root: Path, envs: Sequence[str], program: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(root)]
+    for env in envs:
+        command += ["-e", env]
+    environment = {
+        **{key: value for key, value in os.environ.items() if key != "PLATFORMIO_CORE_DIR"},
+        "PLATFORMIO_BUILD_DIR": str(folder),
+        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
+        "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
+        "FTTE_PROGRAM": program,
+    }
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    (folder / "build.log").write_text(done.stdout, encoding="utf-8")
+    if done.returncode != 0:
+        lines = done.stdout.splitlines()
+        telling = [line for line in lines if "error:" in line.lower() or "Error" in line or "undefined" in line]
+        excerpt = "\n".join(f"  {line}" for line in (telling or lines)[:12])
+        raise ConfigError(f"{program} does not build; {folder / 'build.log'} has everything\n{excerpt}")

@@ -1,0 +1,129 @@
+"""One run of an experiment: from its file to a report."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.build import build
+from bench.data import partition
+from bench.errors import ConfigError
+from bench.experiment import summary
+from bench.experiment.config import Variant
+from bench.experiment.rounds import central, federate
+from bench.experiment.setting import Setting, prepare
+from bench.federation.journal import Journal
+from bench.progress import Reporter
+from bench.rack.board import Board
+from bench.rack.client import BoardClient
+from bench.rack.rack import STATE_DIR, Rack, at_once
+from bench.report import write_report
+from bench.results.store import point_latest, write_run
+from bench.results.table import Measurement
+
+
+def run(
+    name: str,
+    *,
+    rack: Path | None = None,
+    reports: Path = Path("reports"),
+    state_dir: Path = STATE_DIR,
+    resume: bool = False,
+    command: str = "",
+    reporter: Reporter,
+) -> Path:
+    """Runs an experiment on a rack and writes results and report.
+
+    Args:
+        name: an experiment file, or the name of one that ships.
+        rack: the inventory; by default the experiment's, else the virtual rack.
+        reports: where runs are kept.
+        state_dir: where virtual boards keep their flash, and boards their logs.
+        resume: go on with the newest run of this experiment that was not finished.
+        command: the command line, for the report.
+        reporter: is told what happens.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        BenchError: see the class that is raised for who has to act.
+    """
+    setting = prepare(name, rack)
+    started = datetime.now(UTC)
+    folder = _run_folder(reports, setting, resume, started)
+    journal = Journal(folder / "journal", setting.digest())
+    rows: list[Measurement] = []
+    with Rack.open(
+        setting.inventory,
+        [entry.name for entry in setting.entries],
+        purpose=f"run {folder.name}",
+        state_dir=state_dir,
+        log_dir=folder / "logs",
+    ) as opened:
+        reporter.say(f"run {folder.name}: {len(opened.boards)} boards of {setting.inventory.path}")
+        for variant in setting.experiment.model.variants:
+            _prepare_boards(setting, variant, opened, reporter)
+            clients = _clients(setting, variant, opened, folder.name)
+            federate(setting, variant, clients, _boards_of(setting, opened), journal, folder.name, reporter)
+        rows += journal.rows()
+        if setting.experiment.central:
+            for variant in setting.experiment.model.variants:
+                reporter.say(f"training {variant.name} centrally on the host, for comparison")
+                rows += central(setting, variant, folder.name)
+    document = summary.document(setting, folder.name, rows, journal, started, command)
+    write_run(folder, document, rows)
+    write_report(folder)
+    point_latest(reports, folder)
+    return folder
+
+
+def _run_folder(reports: Path, setting: Setting, resume: bool, started: datetime) -> Path:
+    runs = reports / "runs"
+    if not resume:
+        return runs / f"{setting.experiment.name}-{started:%Y%m%d-%H%M%S}"
+    unfinished = [
+        path
+        for path in sorted(runs.glob(f"{setting.experiment.name}-*"))
+        if (path / "journal" / "journal.jsonl").is_file() and not (path / "results.json").is_file()
+    ]
+    if not unfinished:
+        raise ConfigError(f"no unfinished run of {setting.experiment.name} in {runs}: run without --resume")
+    return unfinished[-1]
+
+
+def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Reporter) -> None:
+    """Builds the images of a variant and brings them and the shards onto its boards, all at the same time."""
+    seats = setting.cohort.seats[variant.name]
+    boards = [board for board in rack.boards.values() if any(seat.board == board.name for seat in seats)]
+    images = build([board.entry.env for board in boards], variant.program, reporter.say)
+    cancelled = threading.Event()
+
+    def bring(board: Board) -> None:
+        indices = setting.cohort.indices(board.name)
+        dataset = setting.dataset
+        data = partition.build(dataset.train_x[indices], dataset.train_y[indices], dataset.classes)
+        board.flash(
+            images[board.entry.env].read_bytes(),
+            data,
+            cancelled=cancelled,
+            step=lambda text: reporter.board_step(board.name, text),
+        )
+
+    try:
+        at_once(boards, bring)
+    finally:
+        cancelled.set()
+
+
+def _clients(setting: Setting, variant: Variant, rack: Rack, run_name: str) -> list[BoardClient]:
+    plan = setting.engines[variant.name].plan
+    return [
+        BoardClient(seat.client, rack.boards[seat.board], plan, run_name, seat.offset, seat.count)
+        for seat in setting.cohort.seats[variant.name]
+    ]
+
+
+def _boards_of(setting: Setting, rack: Rack) -> dict[str, Board]:
+    return {entry.name: rack.boards[entry.name] for entry in setting.entries}

@@ -1,0 +1,141 @@
+"""What a run came to, in one document: results.json."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bench.build import project_root
+from bench.experiment.setting import Setting
+from bench.federation.journal import Journal
+from bench.rack.manifest import load_manifest
+from bench.results.table import Measurement
+
+SCHEMA = 1
+
+
+def document(
+    setting: Setting, run: str, rows: Sequence[Measurement], journal: Journal, started: datetime, command: str
+) -> dict[str, Any]:
+    """The run's document; `rows` are all of its measurements."""
+    experiment = setting.experiment
+    return {
+        "schema": SCHEMA,
+        "run": run,
+        "experiment": experiment.model_dump(mode="json"),
+        "command": command,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": experiment.seed,
+        "environment": _environment(),
+        "rack": str(setting.inventory.path),
+        "boards": [_board(setting, entry.name) for entry in setting.entries],
+        "variants": {variant.name: _variant(setting, variant.name) for variant in experiment.model.variants},
+        "summary": {"accuracy": final_accuracies(rows)},
+        "dropped": journal.events("dropped"),
+        "checks": checks(setting, rows),
+    }
+
+
+def final_accuracies(rows: Sequence[Measurement]) -> dict[str, float]:
+    """Accuracy of each variant on the test set after its last round."""
+    last: dict[str, Measurement] = {}
+    for row in rows:
+        if row.metric == "accuracy" and (row.variant not in last or row.round >= last[row.variant].round):
+            last[row.variant] = row
+    return {name: row.value for name, row in last.items()}
+
+
+def checks(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """The experiment's targets against what was reached. A target whose sides were not run is not checked."""
+    accuracy = final_accuracies(rows)
+    targets = setting.experiment.targets
+    variants = [variant.name for variant in setting.experiment.model.variants]
+    found = []
+    if "accuracy" in targets:
+        for name in variants:
+            found.append(_check(f"accuracy of {name}", accuracy[name], targets["accuracy"], at_least=True))
+    if "central_gap_points" in targets:
+        for name in variants:
+            if f"{name}_central" in accuracy:
+                gap = 100 * (accuracy[f"{name}_central"] - accuracy[name])
+                found.append(_check(f"points of {name} behind central", gap, targets["central_gap_points"]))
+    if "variant_gap_points" in targets and len(variants) > 1:
+        for name in variants[1:]:
+            gap = 100 * (accuracy[name] - accuracy[variants[0]])
+            found.append(_check(f"points of {variants[0]} behind {name}", gap, targets["variant_gap_points"]))
+    return found
+
+
+def _check(name: str, value: float, limit: float, *, at_least: bool = False) -> dict[str, Any]:
+    sign = "at least" if at_least else "at most"
+    passed = value >= limit if at_least else value <= limit
+    return {"name": name, "passed": passed, "value": value, "limit": limit, "detail": f"{value:.4g}, {sign} {limit:g}"}
+
+
+def _board(setting: Setting, name: str) -> dict[str, Any]:
+    entry = setting.inventory.board(name)
+    manifest = load_manifest(entry.env)
+    return {
+        "name": name,
+        "env": entry.env,
+        "core": manifest.core,
+        "has_fpu": manifest.has_fpu,
+        "ram_bytes": manifest.ram.size,
+        "core_hz": manifest.core_hz,
+        "baud": entry.baud,
+        "physical": entry.virtual is None,
+        "energy_source": manifest.energy.source,
+        "clients": list(setting.cohort.holdings[name]),
+        "samples": sum(len(setting.cohort.shards[client]) for client in setting.cohort.holdings[name]),
+    }
+
+
+def _variant(setting: Setting, name: str) -> dict[str, Any]:
+    plan = setting.engines[name].plan
+    return {
+        "program": plan.name,
+        "plan_id": plan.plan_id.hex(),
+        "dtype": plan.dtype,
+        "params_bytes": plan.params_bytes,
+        "down_bytes": plan.down_bytes,
+        "macs_forward": plan.macs_forward,
+        "macs_backward": plan.macs_backward,
+        "clients": {seat.client: {"board": seat.board, "samples": seat.count} for seat in setting.cohort.seats[name]},
+    }
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "bench": _version("ftte-bench"),
+        "pyocd": _version("pyocd"),
+        "platformio": _version("platformio"),
+        "qemu": _first_line("qemu-system-arm", "--version"),
+        "compiler": _first_line("arm-none-eabi-g++", "--version"),
+        "revision": _first_line("git", "-C", str(project_root()), "rev-parse", "HEAD"),
+        "dirty": _first_line("git", "-C", str(project_root()), "status", "--porcelain") is not None,
+        "argv": sys.argv,
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _first_line(*command: str) -> str | None:
+    """First line that a command prints; None when it is absent, fails or prints nothing."""
+    if shutil.which(command[0]) is None:
+        return None
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL, check=False)
+    return done.stdout.splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None

@@ -1,0 +1,97 @@
+"""What long work shows: moving bars on a terminal, plain lines elsewhere; always on standard error."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from bench.federation.client import Update
+from bench.results.table import Measurement
+
+
+class Reporter:
+    """Carries out `bench.federation.server.Observer`, and takes the steps of everything else. Safe to call from several threads."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stderr, highlight=False)
+        self._bars = Progress(
+            TextColumn("  {task.description:<28}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+        self._begun = time.monotonic()
+        self._dropped: list[str] = []
+        self._updates = 0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def board_step(self, board: str, text: str) -> None:
+        """What is being done to a board now."""
+        self.say(f"  {board}: {text}")
+
+    def round_started(self, variant: str, round_: int, rounds: int, clients: Sequence[str]) -> None:
+        """See Observer."""
+        with self._lock:
+            for task in self._tasks.values():
+                self._bars.remove_task(task)
+            self._tasks = {
+                name: self._bars.add_task(f"{variant} round {round_}/{rounds} {name}", total=None) for name in clients
+            }
+            self._begun = time.monotonic()
+            self._dropped = []
+            self._updates = 0
+
+    def client_progress(self, client: str, done: int, total: int) -> None:
+        """See Observer."""
+        with self._lock:
+            if client in self._tasks:
+                self._bars.update(self._tasks[client], completed=done, total=total)
+
+    def client_done(self, client: str, update: Update) -> None:
+        """See Observer."""
+        with self._lock:
+            self._updates += 1
+
+    def client_dropped(self, client: str, reason: str) -> None:
+        """See Observer."""
+        with self._lock:
+            self._dropped.append(client)
+        self.say(f"  {client} is left out of this round: {reason}")
+
+    def round_finished(self, variant: str, round_: int, rows: Sequence[Measurement]) -> None:
+        """See Observer."""
+        with self._lock:
+            for task in self._tasks.values():
+                self._bars.remove_task(task)
+            self._tasks = {}
+        figures = {row.metric: row.value for row in rows if not row.board}
+        text = f"{variant} round {round_}: accuracy {figures['accuracy']:.4f}, loss {figures['loss']:.3f}"
+        if round_ == 0:
+            self.say(f"{text} (before training)")
+            return
+        dropped = f", without {', '.join(sorted(self._dropped))}" if self._dropped else ""
+        self.say(f"{text}; {self._updates} clients{dropped}, {time.monotonic() - self._begun:.1f} s")

@@ -1,0 +1,325 @@
+"""The core that executes what a debugger loads to RAM: pyOCD's flash algorithms, by Unicorn.
+
+Unicorn is GPL-2.0 and an extra (`virtual`); this is the only module that imports it. It translates natively: there is
+no hook on instructions or blocks. Stores to flash and accesses to peripherals come to Python.
+
+Flash is a copy of the non-volatile memory, which Unicorn may spoil: it carries out a trapped store even where the
+flash controller refuses it, or clears fewer bits. The copy is mended at the next access that comes to Python, and at
+the end of each run; the non-volatile memory itself only ever changes by the controller's rules.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from bench.errors import ConfigError
+from bench.virtual.flash_controller import BusFault
+from bench.virtual.nonvolatile import NonVolatile
+from bench.virtual.parts import Part, Region
+
+try:
+    import unicorn
+    from unicorn import arm_const, unicorn_const
+except ImportError as error:
+    raise ConfigError(
+        "virtual boards execute flash algorithms with Unicorn, which is not installed: pip install 'ftte-bench[virtual]'"
+    ) from error
+
+_PAGE = 4096
+_NOWHERE = 0xFFFFFFFE  # an end address that no program reaches
+_PERIPHERALS = (Region(0x40000000, 0x20000000), Region(0xE0000000, 0x00100000))
+_EXCEPTION_BREAKPOINT = 7  # QEMU's EXCP_BKPT
+_MODELS = {
+    "cortex-m0": unicorn_const.UC_MODE_MCLASS and arm_const.UC_CPU_ARM_CORTEX_M0,
+    "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
+    "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
+}
+_THUMB = 1 << 24
+
+# Debug core register numbers (DCRSR.REGSEL) to Unicorn's; 18, 20 and others that no flash algorithm needs are stored.
+REGISTERS: dict[int, int] = {
+    **{number: arm_const.UC_ARM_REG_R0 + number for number in range(13)},
+    13: arm_const.UC_ARM_REG_SP,
+    14: arm_const.UC_ARM_REG_LR,
+    15: arm_const.UC_ARM_REG_PC,
+    16: arm_const.UC_ARM_REG_XPSR,
+    17: arm_const.UC_ARM_REG_SP,
+}
+_FLOATS = {0x40 + number: arm_const.UC_ARM_REG_S0 + number for number in range(32)}
+PC, SP, LR, XPSR = 15, 13, 14, 16
+
+
+class Stop(Enum):
+    """Why a run ended."""
+
+    TIME = "time"  # it has not ended by itself
+    BREAKPOINT = "breakpoint"  # a BKPT instruction or a comparator
+    FAULT = "fault"  # an exception: there is no handler in what a debugger loads
+    REQUEST = "request"  # a peripheral access asked for it: a reset
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where accesses of the core go; addresses are absolute."""
+
+    read: Callable[[int, int], int]  # address, size
+    write: Callable[[int, int, int], None]  # address, size, value
+    store: Callable[[int, bytes], None]  # address in non-volatile memory
+
+
+def _address_of(buffer: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+def _pages(size: int) -> int:
+    return (size + _PAGE - 1) // _PAGE * _PAGE
+
+
+class _Copy:
+    """The core's own copy of a non-volatile memory."""
+
+    def __init__(self, memory: NonVolatile) -> None:
+        self.memory = memory
+        self.data = mmap.mmap(-1, _pages(memory.region.size))
+        self.data[:] = b"\xff" * len(self.data)
+        self.refresh(0, memory.region.size)
+        memory.listeners.append(self.refresh)
+
+    def refresh(self, offset: int, size: int) -> None:
+        self.data[offset : offset + size] = self.memory.read(offset, size)
+
+
+class Cpu:
+    """RAM buffers in `ram` are shared with the bus; registers keep their values between runs."""
+
+    def __init__(self, part: Part, memories: list[NonVolatile], ports: Ports) -> None:
+        self._part = part
+        self._ports = ports
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._uc.ctl_set_cpu_model(_MODELS[part.core.name])
+        self.ram = [(region, mmap.mmap(-1, _pages(region.size))) for region in part.ram]
+        for region, buffer in self.ram:
+            self._uc.mem_map_ptr(region.base, len(buffer), unicorn.UC_PROT_ALL, _address_of(buffer))
+        self._copies = [_Copy(memory) for memory in memories]
+        for copy in self._copies:
+            self._map_constant(copy.memory.region.base, copy.data)
+        for alias in part.flash_aliases:
+            self._map_constant(alias, self._copies[0].data)
+        self._map_factory()
+        for region in _PERIPHERALS:
+            self._uc.mmio_map(region.base, region.size, self._peripheral_read, region.base, self._peripheral_write, region.base)
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_WRITE_PROT, self._constant_written)
+        self._uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
+        self._other: dict[int, int] = {}  # registers that are only kept
+        self._spoilt: list[tuple[_Copy, int, int]] = []
+        self._breakpoints: dict[int, int] = {}
+        self._stop = Stop.TIME
+        self._fault: BusFault | None = None
+        self._deadline = _Deadline(self._uc.emu_stop)
+
+    def _map_constant(self, base: int, buffer: mmap.mmap) -> None:
+        protection = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+        self._uc.mem_map_ptr(base, len(buffer), protection, _address_of(buffer))
+
+    def _map_factory(self) -> None:
+        """Read-only memory is mapped in whole pages; two blocks may share one."""
+        self._factory: dict[int, mmap.mmap] = {}
+        for base, data in self._part.factory.items():
+            page = base // _PAGE * _PAGE
+            if page not in self._factory:
+                self._factory[page] = mmap.mmap(-1, _PAGE)
+                self._factory[page][:] = b"\xff" * _PAGE
+                self._map_constant(page, self._factory[page])
+            self._factory[page][base - page : base - page + len(data)] = data
+
+    # --- registers ---
+
+    def read_register(self, number: int) -> int:
+        """A core register by its DCRSR number."""
+        if number in REGISTERS:
+            value = int(self._uc.reg_read(REGISTERS[number]))
+            return value | _THUMB if number == XPSR and not self._other.get(XPSR, 0) else value
+        if number in _FLOATS and self._part.core.name == "cortex-m4":
+            return int(self._uc.reg_read(_FLOATS[number]))
+        return self._other.get(number, 0)
+
+    def write_register(self, number: int, value: int) -> None:
+        """Sets a core register by its DCRSR number."""
+        if number in REGISTERS:
+            self._uc.reg_write(REGISTERS[number], value & ~1 if number == PC else value)
+        elif number in _FLOATS and self._part.core.name == "cortex-m4":
+            self._uc.reg_write(_FLOATS[number], value)
+        else:
+            self._other[number] = value
+
+    def reset_registers(self, stack: int, entry: int) -> None:
+        """As after a reset with this vector table: R0–R12 are unknown on hardware, 0 here."""
+        for number in range(13):
+            self.write_register(number, 0)
+        self._other.clear()
+        self.write_register(LR, 0xFFFFFFFF)
+        self.write_register(SP, stack & ~3)
+        self.write_register(PC, entry)
+        self.write_register(XPSR, _THUMB)
+
+    # --- running ---
+
+    def invalidate(self, base: int, size: int) -> None:
+        """Forgets what was translated from memory that someone else has written."""
+        self._uc.ctl_remove_cache(base, base + size)
+
+    def set_breakpoints(self, addresses: frozenset[int]) -> None:
+        """The comparators' addresses."""
+        if addresses == self._breakpoints.keys():
+            return
+        for address in self._breakpoints.keys() - addresses:
+            self._uc.hook_del(self._breakpoints.pop(address))
+        for address in addresses - self._breakpoints.keys():
+            self._breakpoints[address] = self._uc.hook_add(
+                unicorn.UC_HOOK_CODE, self._at_breakpoint, None, address, address
+            )
+        self._uc.ctl_flush_tb()
+
+    def run(self, seconds: float) -> Stop:
+        """Executes from PC on, for at most about this time."""
+        return self._execute(seconds, 0)
+
+    def step(self) -> Stop:
+        """Executes one instruction."""
+        return self._execute(1.0, 1)
+
+    def stop(self, reason: Stop) -> None:
+        """Ends the run from within a peripheral access."""
+        self._stop = reason
+        self._uc.emu_stop()
+
+    def _execute(self, seconds: float, count: int) -> Stop:
+        self._stop, self._fault = Stop.TIME, None
+        self._resumed_at = self.read_register(PC)
+        self._deadline.set(time.monotonic() + seconds)
+        try:
+            self._uc.emu_start(self._resumed_at | 1, _NOWHERE, 0, count)
+        except unicorn.UcError:
+            self._stop = Stop.FAULT
+        finally:
+            self._deadline.clear()
+            self._mend()
+        return Stop.FAULT if self._fault is not None else self._stop
+
+    def _mend(self) -> None:
+        for copy, offset, size in self._spoilt:
+            copy.refresh(offset, size)
+        self._spoilt.clear()
+
+    def _peripheral_read(self, _uc: Any, offset: int, size: int, base: int) -> int:
+        self._mend()
+        try:
+            return self._ports.read(base + offset, size)
+        except BusFault as fault:
+            self._fail(fault)
+            return 0
+
+    def _peripheral_write(self, _uc: Any, offset: int, size: int, value: int, base: int) -> None:
+        self._mend()
+        try:
+            self._ports.write(base + offset, size, value)
+        except BusFault as fault:
+            self._fail(fault)
+
+    def _constant_written(self, _uc: Any, _access: int, address: int, size: int, value: int, _data: Any) -> bool:
+        self._mend()
+        data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+        try:
+            self._ports.store(address, data)
+        except BusFault as fault:
+            self._fail(fault)
+        for copy in self._copies:
+            offset = self._offset_in(copy, address)
+            if offset is not None and copy.memory.read(offset, size) != data:
+                self._spoilt.append((copy, offset, size))
+        return True
+
+    def _offset_in(self, copy: _Copy, address: int) -> int | None:
+        bases = (copy.memory.region.base, *(self._part.flash_aliases if copy is self._copies[0] else ()))
+        for base in bases:
+            if base <= address < base + copy.memory.region.size:
+                return address - base
+        return None
+
+    def _interrupted(self, _uc: Any, number: int, _data: Any) -> None:
+        self.stop(Stop.BREAKPOINT if number == _EXCEPTION_BREAKPOINT else Stop.FAULT)
+
+    def _at_breakpoint(self, _uc: Any, address: int, _size: int, _data: Any) -> None:
+        if address != self._resumed_at:  # a resume executes the instruction that it halted at
+            self.stop(Stop.BREAKPOINT)
+        self._resumed_at = -1
+
+    def _fail(self, fault: BusFault) -> None:
+        self._fault = fault
+        self._uc.emu_stop()
+
+    @property
+    def fault(self) -> BusFault | None:
+        """The bus fault that ended the last run."""
+        return self._fault
+
+    def vectors(self) -> tuple[int, int]:
+        """Initial stack pointer and entry point, from the flash's first two words."""
+        stack, entry = struct.unpack("<II", self._copies[0].data[:8])
+        return stack, entry
+
+    def close(self) -> None:
+        """Ends the thread that bounds runs."""
+        self._deadline.close()
+
+
+class _Deadline:
+    """Calls `expire` when a run takes too long: Unicorn's own time-out starts a thread each time, and polls."""
+
+    def __init__(self, expire: Callable[[], None]) -> None:
+        self._expire = expire
+        self._at: float | None = None
+        self._sleeping = False  # until somebody sets a deadline
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._watch, name="deadline", daemon=True)
+        self._thread.start()
+
+    def set(self, at: float) -> None:
+        with self._changed:
+            self._at = at
+            if self._sleeping:
+                self._changed.notify()
+
+    def clear(self) -> None:
+        with self._changed:
+            self._at = None
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._closed:
+                if self._at is None:
+                    self._sleeping = True
+                    self._changed.wait()
+                    self._sleeping = False
+                    continue
+                left = self._at - time.monotonic()
+                if left > 0:
+                    self._changed.wait(left)
+                else:
+                    self._at = None
+                    self._expire()
