@@ -17,7 +17,7 @@ from bench.results.table import Measurement
 
 
 class Reporter:
-    """Carries out `bench.federation.server.Observer`, and takes the steps of everything else. Safe to call from several threads."""
+    """Carries out `bench.federation.server.Observer`, and takes all other steps; safe to call from several threads."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False)
@@ -75,6 +75,8 @@ class Reporter:
         """See Observer."""
         with self._lock:
             self._updates += 1
+            if client in self._tasks:
+                self._bars.update(self._tasks[client], completed=update.samples, total=update.samples)
 
     def client_dropped(self, client: str, reason: str) -> None:
         """See Observer."""

@@ -57,10 +57,10 @@ def checks(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, Any]
     accuracy = final_accuracies(rows)
     targets = setting.experiment.targets
     variants = [variant.name for variant in setting.experiment.model.variants]
-    found = []
+    found: list[dict[str, Any]] = []
     if "accuracy" in targets:
-        for name in variants:
-            found.append(_check(f"accuracy of {name}", accuracy[name], targets["accuracy"], at_least=True))
+        limit = targets["accuracy"]
+        found += [_check(f"accuracy of {name}", accuracy[name], limit, at_least=True) for name in variants]
     if "central_gap_points" in targets:
         for name in variants:
             if f"{name}_central" in accuracy:

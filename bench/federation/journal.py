@@ -1,8 +1,8 @@
 """What a run has finished, kept so that a kill at any moment loses at most the round under way.
 
-One JSON line an event, each behind the CRC-32 of its text, appended and synced to the disk before the run goes on. The model after a round
-lies in a file of its own, which is complete before the line that names it is written. A torn last line is what a kill
-in mid-write leaves: it is cut off. A wrong line anywhere else means that the file was damaged.
+One JSON line an event, each behind the CRC-32 of its text, appended and synced to the disk before the run goes on. The
+model after a round lies in a file of its own, which is complete before the line that names it is written. A torn last
+line is what a kill in mid-write leaves: it is cut off. A wrong line anywhere else means that the file was damaged.
 """
 
 import io
@@ -86,7 +86,7 @@ class Journal:
             (self._folder / f"{variant}-{round_ - 2:05d}.npz").unlink(missing_ok=True)
 
     def last_round(self, variant: str) -> FinishedRound | None:
-        """Where to go on; None when no round of the variant is finished. Raises ConfigError for a damaged model file."""
+        """Where to go on; None when no round of the variant is finished. Raises ConfigError for a damaged file."""
         finished = [event for event in self._events if event["event"] == "round" and event["variant"] == variant]
         if not finished:
             return None

@@ -1,4 +1,4 @@
-"""The server's rounds: selects the clients, drives them at the same time, and never waits for one longer than it said."""
+"""The server's rounds: selects the clients, drives them at the same time, and waits for none longer than it said."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ _Result = tuple[str, Update | BenchError]
 class FederatedRun:
     """Synchronous rounds of one variant over a cohort.
 
-    `evaluate` gives the figures of a model after a round; round 0 is the model before any training. Rows carry the run and variant of
-    `recorder`. The result depends on the experiment and on who answered, not on who was first.
+    `evaluate` gives the figures of a model after a round; round 0 is the model before any training. Rows carry the run
+    and variant of `recorder`. The result depends on the experiment and on who answered, not on who was first.
     """
 
     def __init__(

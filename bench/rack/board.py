@@ -64,6 +64,7 @@ class Board:
         self.log = log
         self.counter = counter
         self.exclusive = threading.Lock()
+        self.on_line: Step | None = None  # is given what the board prints, beside the log
         self._serial = serial
         self._device: Device | None = None
         self._flashed: tuple[bytes, bytes | None] | None = None
@@ -77,7 +78,7 @@ class Board:
         """The board at the end of its line, which is opened when it is not yet. Raises InfrastructureError."""
         if self._device is None:
             port = open_port(self._serial, self.entry.baud)
-            self._device = Device(Session(port, on_log=lambda line: self.log(f"board: {line}")))
+            self._device = Device(Session(port, on_log=self._heard))
         return self._device
 
     def connect(self, *, wait_s: float = _BOOT_S, cancelled: threading.Event | None = None) -> Hello:
@@ -199,6 +200,11 @@ class Board:
         """Instructions executed so far in a phase; None where only the board's own cycle counter tells."""
         return None if self.counter is None else self.counter.read()[phase]
 
+    def _heard(self, line: str) -> None:
+        self.log(f"board: {line}")
+        if self.on_line is not None:
+            self.on_line(line)
+
     def _check_fit(self, image: bytes, data: bytes | None) -> images.ImageDescriptor:
         try:
             descriptor = images.verify(image)
@@ -211,16 +217,14 @@ class Board:
             )
         layout = self.manifest.flash
         if len(image) > layout.image_size:
-            raise ConfigError(f"board {self.name}: image of {len(image)} bytes, its flash has room for {layout.image_size}")
+            raise ConfigError(f"board {self.name}: image of {len(image)} bytes, room for {layout.image_size}")
         if data is not None:
             partition.parse(data)
             if len(data) > layout.data_size:
                 raise ConfigError(f"board {self.name}: data of {len(data)} bytes, its partition has {layout.data_size}")
         return descriptor
 
-    def _runs(
-        self, descriptor: images.ImageDescriptor, *, wait_s: float, cancelled: threading.Event | None
-    ) -> bool:
+    def _runs(self, descriptor: images.ImageDescriptor, *, wait_s: float, cancelled: threading.Event | None) -> bool:
         try:
             hello = self.connect(wait_s=wait_s, cancelled=cancelled)
         except (BoardSilent, DeviceError) as error:

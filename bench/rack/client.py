@@ -15,7 +15,7 @@ from bench.model.plan import Plan
 from bench.rack.board import Board
 from bench.results.table import Measurement, Recorder
 
-_SLICE = 100  # steps a TRAIN request: progress, and a lost request is noticed early; fixed, so that bytes repeat exactly
+_SLICE = 100  # steps a TRAIN request: a lost one is noticed early; fixed, so that bytes repeat exactly
 _CYCLES_PER_MAC = 60  # an upper bound for time-outs: twice what the slowest core needs
 _MARGIN_S = 10.0
 
@@ -176,5 +176,3 @@ def _rows(recorder: Recorder, work: _Work, physical: bool) -> list[Measurement]:
     }
     rows += [recorder.row(metric, value, "counted") for metric, value in figures.items()]
     return rows
-
-

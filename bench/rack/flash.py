@@ -23,7 +23,7 @@ _POLL_S = 0.1
 Log = Callable[[str], None]
 
 
-class FlashCancelled(BenchError):
+class FlashCancelledError(BenchError):
     """The caller's event was set; the board may be partly flashed, which the next flash mends."""
 
 
@@ -44,7 +44,7 @@ def flash(
     Raises:
         ConfigError: pyOCD does not know the target.
         InfrastructureError: no such probe, no access to the board, or not done within `timeout_s`.
-        FlashCancelled: `cancelled` was set.
+        FlashCancelledError: `cancelled` was set.
     """
     with tempfile.TemporaryDirectory(prefix="bench-flash-") as folder:
         arguments = ["flash", *_common(entry)]
@@ -82,7 +82,7 @@ def _run(
             deadline = time.monotonic() + timeout_s
             while _still_runs(process):
                 if cancelled is not None and cancelled.is_set():
-                    raise FlashCancelled(f"board {entry.name}: flashing was cancelled; the next flash mends it")
+                    raise FlashCancelledError(f"board {entry.name}: flashing was cancelled; the next flash mends it")
                 if time.monotonic() > deadline:
                     raise InfrastructureError(
                         f"board {entry.name}: pyocd {arguments[0]} did not end within {timeout_s:.0f} s: check the "

@@ -204,7 +204,7 @@ def _faults(entry: BoardEntry) -> list[str]:
         targets = _builtin_targets()
         if entry.target not in targets:
             near = _near(entry.target, targets, most=4)
-            faults.append(f"target: pyOCD has no target {entry.target!r} built in; {near}, or name its CMSIS pack in `pack`")
+            faults.append(f"target: pyOCD has no {entry.target!r} built in; {near}, or name its CMSIS pack in `pack`")
     if entry.probe.startswith("remote:"):
         port = entry.remote_port
         if port is None or port > 65535:

@@ -69,7 +69,9 @@ class BoardLock:
             with suppress(OSError):  # another user's file is already open to all
                 os.fchmod(fd, 0o666)
         except OSError as error:
-            raise InfrastructureError(f"{self._path}: cannot be opened: {error.strerror}; set BENCH_LOCK_DIR") from error
+            raise InfrastructureError(
+                f"{self._path}: {error.strerror}; set BENCH_LOCK_DIR to another folder"
+            ) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

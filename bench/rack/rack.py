@@ -55,7 +55,7 @@ class Rack:
         entries = inventory.select(names)
         with ExitStack() as stack:
             for entry in sorted(entries, key=lambda entry: entry.name):  # one order for all: no deadlock, no livelock
-                stack.enter_context(BoardLock(_lock_key(entry, state_dir), entry.name, purpose))
+                stack.enter_context(BoardLock(lock_key(entry, state_dir), entry.name, purpose))
             running = stack.enter_context(virtual_boards(entries, state_dir))
             boards = []
             for entry in entries:
@@ -78,7 +78,8 @@ def virtual_boards(entries: Sequence[BoardEntry], state_dir: Path) -> Iterator[M
         if missing:
             from bench.virtual.rack import VirtualRack  # what emulation needs is optional
 
-            started = stack.enter_context(VirtualRack([_spec(entry) for entry in missing], state_dir / _VIRTUAL)).endpoints
+            virtual = VirtualRack([_spec(entry) for entry in missing], state_dir / _VIRTUAL)
+            started = stack.enter_context(virtual).endpoints
         yield {**held, **started}
 
 
@@ -136,7 +137,7 @@ def _held_endpoints(state_dir: Path) -> Mapping[str, Any]:
     except BlockingIOError:
         text = os.pread(fd, 1 << 20, 0).decode()
         return {
-            name: Endpoint(probe=ends["probe"], serial=ends["serial"], counter=Path(ends["counter"]) if ends["counter"] else None)
+            name: Endpoint(ends["probe"], ends["serial"], Path(ends["counter"]) if ends["counter"] else None)
             for name, ends in json.loads(text or "{}").items()
         }
     finally:
@@ -161,7 +162,7 @@ def _spec(entry: BoardEntry) -> Any:
     )
 
 
-def _lock_key(entry: BoardEntry, state_dir: Path) -> str:
+def lock_key(entry: BoardEntry, state_dir: Path) -> str:
     """What two users would fight for: the probe, or the flash file of a virtual board."""
     return f"virtual:{(state_dir / _VIRTUAL / entry.name).resolve()}" if entry.virtual is not None else entry.probe
 
