@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench import process
 from bench.errors import ConfigError
 from bench.rack.manifest import environments
 
@@ -79,12 +79,10 @@ def _platformio(root: Path, envs: Sequence[str], program: str, folder: Path) -> 
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "FTTE_PROGRAM": program,
     }
-    done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    (folder / "build.log").write_text(done.stdout, encoding="utf-8")
-    if done.returncode != 0:
-        lines = done.stdout.splitlines()
+    ended = process.run(command, environment=environment)
+    (folder / "build.log").write_text(ended.output, encoding="utf-8")
+    if ended.code != 0:
+        lines = ended.output.splitlines()
         telling = [line for line in lines if "error:" in line.lower() or "Error" in line or "undefined" in line]
-        excerpt = "\n".join(f"  {line}" for line in (telling or lines)[:12])
+        excerpt = "\n".join(f"  {line}" for line in (telling or lines[-12:])[:12])
         raise ConfigError(f"{program} does not build; {folder / 'build.log'} has everything\n{excerpt}")

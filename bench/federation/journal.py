@@ -9,8 +9,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import ConfigError, InfrastructureError
+from bench.errors import ConfigError
+from bench.results.files import sync_folder, write_atomically, writing
 from bench.results.table import Measurement
 
 VERSION = 1
@@ -44,7 +44,7 @@ class Journal:
         self._folder = folder
         self._path = folder / "journal.jsonl"
         self._events: list[dict[str, Any]] = []
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if self._path.exists():
                 self._load()
@@ -61,15 +61,16 @@ class Journal:
         """Appends an event; it is on the disk when this returns."""
         entry = {"event": event, **fields}
         text = json.dumps(entry, separators=(",", ":"), sort_keys=True)
-        with _writing(self._path), self._path.open("ab") as file:
+        with writing(self._path), self._path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
-                file.write(f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
-                file.flush()
+                _write_all(file, f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
                 os.fsync(file.fileno())
-            except OSError:
+            except BaseException:  # Ctrl-C as well: no later line may follow half a one
                 os.truncate(self._path, before)
                 raise
+            if before == 0:
+                sync_folder(self._folder)
         self._events.append(entry)
 
     def finish_round(
@@ -78,12 +79,20 @@ class Journal:
         """Keeps the model after a round and the round's rows."""
         name = f"{variant}-{round_:05d}.npz"
         buffer = io.BytesIO()
-        np.savez(buffer, **{key: np.asarray(value, dtype=np.float64) for key, value in master.items()})
+        np.savez(buffer, *(np.asarray(value, dtype=np.float64) for value in master.values()))
         write_atomically(self._folder / name, buffer.getvalue())
-        crc = zlib.crc32(buffer.getvalue())
-        self.record("round", variant=variant, round=round_, file=name, crc32=crc, rows=[asdict(row) for row in rows])
-        if round_ > 1:  # the one before the newest stays, should the newest file be damaged from outside
-            (self._folder / f"{variant}-{round_ - 2:05d}.npz").unlink(missing_ok=True)
+        self.record(
+            "round",
+            variant=variant,
+            round=round_,
+            file=name,
+            crc32=zlib.crc32(buffer.getvalue()),
+            tensors=list(master),
+            rows=[asdict(row) for row in rows],
+        )
+        for older in self._folder.glob(f"{variant}-?????.npz"):
+            if older.name < name:
+                older.unlink(missing_ok=True)
 
     def last_round(self, variant: str) -> FinishedRound | None:
         """Where to go on; None when no round of the variant is finished. Raises ConfigError for a damaged file."""
@@ -98,7 +107,8 @@ class Journal:
         if zlib.crc32(data) != finished[-1]["crc32"]:
             raise ConfigError(f"{path}: damaged; run without --resume to begin anew")
         with np.load(io.BytesIO(data)) as arrays:
-            return FinishedRound(finished[-1]["round"], {key: arrays[key] for key in arrays.files})
+            names = finished[-1]["tensors"]
+            return FinishedRound(finished[-1]["round"], {key: arrays[f"arr_{i}"] for i, key in enumerate(names)})
 
     def rows(self) -> list[Measurement]:
         """The rows of all finished rounds, in the order in which they were finished."""
@@ -122,6 +132,13 @@ class Journal:
             good += len(line)
 
 
+def _write_all(file: io.FileIO, data: bytes) -> None:
+    """Unbuffered, so that no half line is left for a later flush; a full disk may take part of it first."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n") or line[8:9] != b" ":
         return None
@@ -133,36 +150,3 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return entry if isinstance(entry, dict) and "event" in entry else None
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file that is either the old one or the whole new one, whatever happens meanwhile.
-
-    Raises:
-        InfrastructureError: the disk is full or the folder cannot be written; the old file is still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with _writing(path):
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path}: cannot be written: {error.strerror}; nothing written before is lost"
-        ) from error

@@ -1,31 +1,32 @@
-"""The server's rounds: selects the clients, drives them at the same time, and waits for none longer than it said."""
+"""Synchronous federated rounds: hands the model out, checks what comes back, aggregates, evaluates, keeps a journal."""
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import BenchError, DeviceError, InfrastructureError
+from bench.errors import BenchError, ConfigError, DeviceError, InfrastructureError
 from bench.federation.client import Client, TrainJob, Update
+from bench.federation.driver import Driver
 from bench.federation.journal import Journal
+from bench.federation.observer import Observer
 from bench.federation.schedule import Schedule
 from bench.federation.strategies.fedavg import Contribution, Weights
 from bench.results.table import Measurement, Recorder
 
+__all__ = ["Codec", "Evaluate", "FederatedRun", "Observer", "Strategy"]
+
 Strategy = Callable[[Weights, Sequence[Contribution]], dict[str, NDArray[np.float64]]]
+"""The next model, given this one and the clients' contributions; a pure function."""
 
 Evaluate = Callable[[Weights, int, Sequence[Measurement]], list[Measurement]]
 """Figures of a model after a round, given the model, the round's number and the clients' rows."""
 
-_CANCEL_GRACE_S = 5.0  # for a cancelled client to notice
-_RECOVERIES = 3  # failures in a row before a client is left out for the rest of the run
+_ATTEMPTS = 2  # at a round in which too few have answered
 
 
 class Codec(Protocol):
@@ -44,57 +45,13 @@ class Codec(Protocol):
         ...
 
 
-class Observer(Protocol):
-    """Is told what happens, for progress and logs; called from several threads."""
-
-    def round_started(self, variant: str, round_: int, rounds: int, clients: Sequence[str]) -> None:
-        """A round begins with these clients."""
-        ...
-
-    def client_progress(self, client: str, done: int, total: int) -> None:
-        """A client has made so many of its steps."""
-        ...
-
-    def client_done(self, client: str, update: Update) -> None:
-        """A client has answered."""
-        ...
-
-    def client_dropped(self, client: str, reason: str) -> None:
-        """A client is left out of this round."""
-        ...
-
-    def round_finished(self, variant: str, round_: int, rows: Sequence[Measurement]) -> None:
-        """The round is aggregated, evaluated and in the journal."""
-        ...
-
-
-@dataclass
-class _Seat:
-    """What the server knows of a client between rounds."""
-
-    client: Client
-    thread: threading.Thread | None = None
-    failures: int = 0
-    recovered: threading.Event = field(default_factory=threading.Event)
-    trouble: str = ""
-
-    @property
-    def ready(self) -> bool:
-        return self.recovered.is_set() and not (self.thread is not None and self.thread.is_alive())
-
-    @property
-    def out(self) -> bool:
-        return self.failures > _RECOVERIES
-
-
-_Result = tuple[str, Update | BenchError]
-
-
 class FederatedRun:
     """Synchronous rounds of one variant over a cohort.
 
     `evaluate` gives the figures of a model after a round; round 0 is the model before any training. Rows carry the run
     and variant of `recorder`. The result depends on the experiment and on who answered, not on who was first.
+
+    Raises ConfigError for clients that share a name or hold no samples, and for fewer clients than `min_clients`.
     """
 
     def __init__(
@@ -108,24 +65,27 @@ class FederatedRun:
         journal: Journal,
         observer: Observer,
     ) -> None:
+        if schedule.min_clients > len(clients):
+            raise ConfigError(
+                f"{recorder.variant}: federation.min_clients is {schedule.min_clients}, "
+                f"but there are {len(clients)} clients"
+            )
         self._recorder = recorder
-        self._seats = {client.name: _Seat(client) for client in sorted(clients, key=lambda client: client.name)}
-        for seat in self._seats.values():
-            seat.recovered.set()
+        self._driver = Driver(clients, schedule.deadline_s, observer)
         self._schedule = schedule
         self._strategy = strategy
         self._codec = codec
         self._evaluate = evaluate
         self._journal = journal
         self._observer = observer
-        self._stop = threading.Event()
 
     def run(self, initial: Weights) -> dict[str, NDArray[np.float64]]:
         """Runs the rounds that the journal does not yet hold; returns the final model.
 
         Raises:
-            InfrastructureError: fewer than `min_clients` answered in a round, even after they were recovered.
-            KeyboardInterrupt: passed on once the clients have let go.
+            InfrastructureError: fewer than `min_clients` answered in a round, even after they were recovered; or the
+                journal cannot be written.
+            KeyboardInterrupt: passed on once the clients have let go, or after a few seconds.
         """
         finished = self._journal.last_round(self._recorder.variant)
         try:
@@ -140,168 +100,87 @@ class FederatedRun:
                 master = self._round(round_, master)
             return master
         finally:
-            self._stop.set()
-            self._join()
+            self._driver.close()
 
     def _round(self, round_: int, master: Weights) -> dict[str, NDArray[np.float64]]:
         down = self._codec.encode_down(master)
-        for attempt in (1, 2):
-            selected = self._select()
-            self._observer.round_started(self._recorder.variant, round_, self._schedule.rounds, selected)
-            updates, reasons = self._drive(round_, down, selected)
-            if len(updates) >= self._schedule.min_clients:
-                break
-            if attempt == 2:
-                raise InfrastructureError(
-                    f"round {round_} of {self._recorder.variant}: {len(updates)} of {len(selected)} clients answered, "
-                    f"{self._schedule.min_clients} are needed (federation.min_clients): "
-                    + "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
-                )
-        start = self._codec.decode_down(down)
-        contributions = [
-            Contribution(name, start, self._codec.decode_up(update.params), update.samples)
-            for name, update in sorted(updates.items())
-        ]
+        updates = self._gather(round_, down)
+        contributions = [contribution for _, (_, contribution) in sorted(updates.items())]
         result = self._strategy(master, contributions)
-        rows = [row for _, update in sorted(updates.items()) for row in update.measurements]
+        rows = [row for _, (update, _) in sorted(updates.items()) for row in update.measurements]
         recorder = Recorder(self._recorder.run, self._recorder.variant, round=round_)
-        left_out = [name for name in self._seats if name not in updates]
-        rows.append(recorder.row("dropped", len(left_out), "counted"))
+        rows.append(recorder.row("dropped", len(self._driver.names) - len(updates), "counted"))
         self._finish(round_, result, rows)
         return result
 
-    def _finish(self, round_: int, master: Mapping[str, NDArray[np.float64]], rows: list[Measurement]) -> None:
+    def _gather(self, round_: int, down: bytes) -> dict[str, tuple[Update, Contribution]]:
+        """Accepted updates of enough clients; who has answered does not train again in a second attempt."""
+        start = self._codec.decode_down(down)
+        needed = self._schedule.min_clients
+        updates: dict[str, tuple[Update, Contribution]] = {}
+
+        def accept(name: str, update: Update) -> tuple[Update, Contribution]:
+            return update, self._checked(name, round_, update, start)
+
+        for _ in range(_ATTEMPTS):
+            selected = self._driver.select(needed - len(updates), without=list(updates))
+            self._observer.round_started(self._recorder.variant, round_, self._schedule.rounds, selected)
+            outcome = self._driver.drive({name: self._job(name, round_, down) for name in selected}, accept)
+            updates.update(outcome.accepted)
+            self._note(round_, outcome.dropped)
+            if len(updates) >= needed:
+                return updates
+        raise InfrastructureError(
+            f"round {round_} of {self._recorder.variant}: {len(updates)} of {len(self._driver.names)} clients "
+            f"answered, {needed} are needed (federation.min_clients); `--resume` goes on with this round: "
+            + "; ".join(f"{name}: {trouble}" for name, trouble in sorted(self._driver.troubles().items()))
+        )
+
+    def _note(self, round_: int, dropped: Mapping[str, str]) -> None:
+        variant = self._recorder.variant
+        for name, reason in sorted(dropped.items()):
+            self._journal.record("dropped", variant=variant, round=round_, client=name, reason=reason)
+        for gone in sorted(self._driver.departures(), key=lambda departure: departure.client):
+            self._journal.record("left_out", variant=variant, round=round_, client=gone.client, reason=gone.reason)
+
+    def _finish(self, round_: int, master: Weights, rows: list[Measurement]) -> None:
         rows = [*rows, *self._evaluate(master, round_, rows)]
         self._journal.finish_round(self._recorder.variant, round_, master, rows)
         self._observer.round_finished(self._recorder.variant, round_, rows)
 
-    def _select(self) -> list[str]:
-        """The clients that are ready; waits for those in recovery only when there would be too few without them."""
-        deadline = time.monotonic() + self._schedule.deadline_s
-        while True:
-            ready = [name for name, seat in self._seats.items() if seat.ready and not seat.out]
-            waiting = [seat for seat in self._seats.values() if not seat.ready and not seat.out]
-            if len(ready) >= self._schedule.min_clients or not waiting or time.monotonic() >= deadline:
-                return ready
-            waiting[0].recovered.wait(timeout=0.2)
-
-    def _drive(self, round_: int, down: bytes, names: Sequence[str]) -> tuple[dict[str, Update], dict[str, str]]:
-        results: queue.Queue[_Result] = queue.Queue()
-        cancelled = threading.Event()
-        for name in names:
-            seat = self._seats[name]
-            job = self._job(seat.client, round_, down)
-            seat.thread = threading.Thread(
-                target=self._fit, args=(seat.client, job, cancelled, results), name=f"fit-{name}", daemon=True
-            )
-            seat.thread.start()
-        updates: dict[str, Update] = {}
-        reasons: dict[str, str] = {}
-        try:
-            self._collect(round_, set(names), results, updates, reasons)
-        finally:
-            cancelled.set()
-        for name in names:
-            if name not in updates and name not in reasons:
-                reasons[name] = f"no answer within {self._schedule.deadline_s:g} s (federation.deadline_s)"
-        for name, reason in sorted(reasons.items()):
-            self._drop(name, round_, reason)
-        for name in updates:
-            self._seats[name].failures = 0
-        return updates, reasons
-
-    def _collect(
-        self,
-        round_: int,
-        outstanding: set[str],
-        results: queue.Queue[_Result],
-        updates: dict[str, Update],
-        reasons: dict[str, str],
-    ) -> None:
-        deadline = time.monotonic() + self._schedule.deadline_s
-        while outstanding:
-            try:
-                # In short waits: a queue's wait cannot be interrupted by Ctrl-C on every platform.
-                name, result = results.get(timeout=max(0.0, min(0.2, deadline - time.monotonic())))
-            except queue.Empty:
-                if time.monotonic() >= deadline:
-                    return
-                continue
-            outstanding.discard(name)
-            try:
-                if isinstance(result, BenchError):
-                    raise result
-                self._check(result, name, round_)
-            except BenchError as error:
-                reasons[name] = str(error)
-            else:
-                updates[name] = result
-                self._observer.client_done(name, result)
-
-    def _job(self, client: Client, round_: int, down: bytes) -> TrainJob:
+    def _job(self, name: str, round_: int, down: bytes) -> TrainJob:
         schedule = self._schedule
         return TrainJob(
             round=round_,
             variant=self._recorder.variant,
             down=down,
-            first=schedule.first_sample(round_, client.capacity),
+            first=schedule.first_sample(round_, self._driver.client(name).capacity),
             count=schedule.local_samples,
             learning_rate=schedule.learning_rate(round_),
-            seed=schedule.seed_of(client.name, round_),
+            seed=schedule.seed_of(name, round_),
         )
 
-    def _fit(self, client: Client, job: TrainJob, cancelled: threading.Event, results: queue.Queue[_Result]) -> None:
-        def progress(done: int, total: int) -> None:
-            self._observer.client_progress(client.name, done, total)
-
-        try:
-            results.put((client.name, client.fit(job, progress, cancelled)))
-        except BenchError as error:
-            results.put((client.name, error))
-        except Exception as error:  # a defect of the client's code must end its round, not hang the server
-            failure = DeviceError(f"{client.name}: unexpected {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            results.put((client.name, failure))
-
-    def _check(self, update: Update, name: str, round_: int) -> None:
-        """Refuses what must not reach the model. Raises DeviceError or ConfigError."""
+    def _checked(self, name: str, round_: int, update: Update, start: Weights) -> Contribution:
+        """What an update contributes. Raises DeviceError for one that must not reach the model."""
         if update.client != name or update.round != round_:
-            raise DeviceError(f"an update of {update.client} for round {update.round} arrived, refused")
+            raise DeviceError(
+                f"update refused: it is of {update.client} for round {update.round}, not of {name} for round {round_}"
+            )
         if update.samples != self._schedule.local_samples:
             raise DeviceError(
-                f"update refused: trained on {update.samples} samples, {self._schedule.local_samples} asked"
+                f"update refused: trained on {update.samples} samples, {self._schedule.local_samples} were asked for"
             )
-        for tensor, values in self._codec.decode_up(update.params).items():
+        if not (math.isfinite(update.loss) and math.isfinite(update.accuracy)):
+            raise DeviceError(f"update refused: loss {update.loss}, accuracy {update.accuracy} are not finite numbers")
+        try:
+            trained = self._codec.decode_up(update.params)
+        except BenchError as error:
+            raise DeviceError(f"update refused: {error}") from error
+        except (ValueError, KeyError, IndexError) as error:
+            raise DeviceError(f"update refused: {len(update.params)} bytes that are no model: {error}") from error
+        if {key: tensor.shape for key, tensor in trained.items()} != {key: w.shape for key, w in start.items()}:
+            raise DeviceError("update refused: its tensors are not the model's")
+        for tensor, values in trained.items():
             if not np.isfinite(values).all():
                 raise DeviceError(f"update refused: {tensor} holds values that are not finite numbers")
-
-    def _drop(self, name: str, round_: int, reason: str) -> None:
-        """Leaves a client out of this round and has it recovered in the background, to rejoin in a later one."""
-        self._observer.client_dropped(name, reason)
-        self._journal.record("dropped", variant=self._recorder.variant, round=round_, client=name, reason=reason)
-        seat = self._seats[name]
-        seat.failures += 1
-        seat.trouble = reason
-        seat.recovered.clear()
-        busy = seat.thread
-
-        def recover() -> None:
-            if busy is not None:
-                busy.join()
-            try:
-                seat.client.recover()
-            except BenchError as error:
-                seat.failures = _RECOVERIES + 1
-                seat.trouble = str(error)
-                self._observer.client_dropped(name, f"left out for the rest of the run: {error}")
-            seat.recovered.set()
-
-        if not seat.out and not self._stop.is_set():
-            seat.thread = threading.Thread(target=recover, name=f"recover-{name}", daemon=True)
-            seat.thread.start()
-
-    def _join(self) -> None:
-        deadline = time.monotonic() + _CANCEL_GRACE_S
-        for seat in self._seats.values():
-            if seat.thread is not None:
-                seat.thread.join(timeout=max(0.0, deadline - time.monotonic()))
+        return Contribution(name, start, trained, update.samples)

@@ -209,7 +209,6 @@ class Session:
             reply = self._await_reply(frame, time.monotonic() + patience)
             if reply is not None:
                 return reply
-            self._flush_text()
         if frame.type == MessageType.HELLO and self._foreign_version is not None:
             raise DeviceError(
                 f"{self.name}: the board speaks link version {self._foreign_version}, this bench {VERSION}: flash it"

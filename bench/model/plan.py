@@ -24,6 +24,9 @@ PROGRAM_FOLDERS = ("programs", "generated")
 
 RESIDUAL_BITS = 8
 
+LARGEST_BIAS = 2**29
+"""Of a stored int32 bias: what the kernels clip to (firmware/engine/int8/update.hpp)."""
+
 Values = dict[str, NDArray[np.float64]]
 """Real values of a model's weights and biases, by tensor name."""
 
@@ -238,8 +241,8 @@ def _encode(value: NDArray[np.float64], tensor: Tensor) -> bytes:
     scaled = np.ldexp(value, tensor.exponent)
     if tensor.dtype == "float32":
         return scaled.astype(dtype).tobytes()
-    limits = np.iinfo(tensor.dtype)
-    return np.clip(np.floor(scaled + 0.5), limits.min, limits.max).astype(dtype).tobytes()
+    low, high = (-128, 127) if tensor.dtype == "int8" else (-LARGEST_BIAS, LARGEST_BIAS)
+    return np.clip(np.floor(scaled + 0.5), low, high).astype(dtype).tobytes()
 
 
 def _check_layout(plan: Plan) -> None:

@@ -4,21 +4,21 @@ bench along, and several boards are served at once."""
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
+import re
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from bench import process
 from bench.errors import BenchError, ConfigError, InfrastructureError
 from bench.rack.inventory import BoardEntry
 
 _AT_ONCE = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
 _RESET_TIMEOUT_S = 30.0
-_POLL_S = 0.1
+_POLL_S = 0.1  # how late a cancellation may be noticed
 
 Log = Callable[[str], None]
 
@@ -71,69 +71,71 @@ def _common(entry: BoardEntry) -> list[str]:
 def _run(
     entry: BoardEntry, arguments: Sequence[str], timeout_s: float, log: Log, cancelled: threading.Event | None
 ) -> None:
-    command = [sys.executable, "-m", "pyocd", *arguments]
     log(f"$ pyocd {' '.join(arguments)}")
-    with _AT_ONCE, tempfile.TemporaryFile() as output:
-        # A session of its own: Ctrl-C on the terminal reaches the bench, which then ends pyOCD in its own order.
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + timeout_s
-            while _still_runs(process):
-                if cancelled is not None and cancelled.is_set():
-                    raise FlashCancelledError(f"board {entry.name}: flashing was cancelled; the next flash mends it")
-                if time.monotonic() > deadline:
-                    raise InfrastructureError(
-                        f"board {entry.name}: pyocd {arguments[0]} did not end within {timeout_s:.0f} s: check the "
-                        f"probe {entry.probe} and the board's power (flash_timeout_s is in its manifest)"
-                    )
-        finally:
-            _end(process)
-            output.seek(0)
-            text = output.read().decode(errors="replace")
-            for line in text.splitlines():
-                log(f"pyocd: {line}")
-    if process.returncode != 0:
-        raise _failure(entry, arguments[0], process.returncode, text)
-
-
-def _still_runs(process: subprocess.Popen[bytes]) -> bool:
     try:
-        process.wait(timeout=_POLL_S)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
+        with _turn(entry, cancelled):
+            ended = process.run([sys.executable, "-m", "pyocd", *arguments], timeout_s=timeout_s, cancelled=cancelled)
+    except process.NotEndedError as error:
+        _log_output(log, error.output)
+        if isinstance(error, process.CancelledError):
+            raise _cancelled(entry) from error
+        raise InfrastructureError(
+            f"board {entry.name}: pyocd {arguments[0]} did not end within {timeout_s:.0f} s: check the probe "
+            f"{entry.probe} and the board's power (flash_timeout_s is in its manifest)"
+        ) from error
+    _log_output(log, ended.output)
+    if ended.code != 0:
+        raise _failure(entry, arguments[0], ended)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+@contextmanager
+def _turn(entry: BoardEntry, cancelled: threading.Event | None) -> Iterator[None]:
+    """One of as many pyOCDs at a time as there are processors: more would run into each other's time limits."""
+    while not _AT_ONCE.acquire(timeout=_POLL_S):
+        if cancelled is not None and cancelled.is_set():
+            raise _cancelled(entry)
+    try:
+        yield
+    finally:
+        _AT_ONCE.release()
 
 
+def _cancelled(entry: BoardEntry) -> FlashCancelledError:
+    return FlashCancelledError(f"board {entry.name}: flashing was cancelled; the next flash mends it")
+
+
+def _log_output(log: Log, output: str) -> None:
+    for line in output.splitlines():
+        log(f"pyocd: {line}")
+
+
+_CONFIG_SIGNS = (
+    ("target type", "correct `target`, or name the part's CMSIS pack in `pack`"),
+    ("unknown debug probe type", "what may stand before the id in `probe` is stlink:, jlink:, cmsisdap: or picoprobe:"),
+)
 _HINTS = (
     ("no connected debug probe matches", "plug the probe in, or correct `probe` (`pyocd list` shows full ids)"),
     ("no available debug probes", "plug the probe in; on Linux, check the udev rules"),
     ("connection refused", "start the probe's server, or correct host and port in `probe`"),
+    ("name or service not known", "correct the host in `probe`"),
+    ("no route to host", "is the machine with the probe's server on, and the host in `probe` right?"),
     ("locked", "the chip is protected; `pyocd erase --mass` unlocks it and erases everything on it"),
     ("no ack", "check the debug cable and the board's power"),
     ("unable to connect", "check the debug cable and the board's power"),
     ("permission", "on Linux, check the udev rules of the probe"),
 )
+_DECORATION = re.compile(r"^\d{7} [CEWID] |(\s*\[\w+\])$")  # milliseconds and level before, pyOCD's module behind
 
 
-def _failure(entry: BoardEntry, verb: str, code: int, output: str) -> BenchError:
-    lines = [line for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line.lower() for word in ("error", "critical", "no connected"))]
-    excerpt = (telling or lines or ["it printed nothing"])[-1].strip()
-    lower = output.lower()
-    message = f"board {entry.name}: pyocd {verb} failed (exit {code}): {excerpt}"
-    if "target type" in lower and ("not recognized" in lower or "unknown" in lower or "not found" in lower):
-        return ConfigError(f"{message}; correct `target` or name the part's CMSIS pack in `pack`")
+def _failure(entry: BoardEntry, verb: str, ended: process.Ended) -> BenchError:
+    lines = [_DECORATION.sub("", line.strip()) for line in ended.output.splitlines() if line.strip()]
+    words = ("error", "not recognized", "unknown", "no connected", "no available", "no ack", "fail", "locked")
+    telling = [line for line in lines if any(word in line.lower() for word in words)]
+    excerpt = (telling or lines[-1:] or ["it printed nothing"])[0]
+    lower = ended.output.lower()
+    message = f"board {entry.name}: pyocd {verb} failed (exit {ended.code}): {excerpt}"
+    for sign, hint in _CONFIG_SIGNS:
+        if sign in lower and ("not recognized" in lower or "unknown" in lower):
+            return ConfigError(f"{message}; {hint}")
     hint = next((hint for sign, hint in _HINTS if sign in lower), "the board's log has all of pyOCD's output")
     return InfrastructureError(f"{message}; probe {entry.probe}: {hint}")

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import serial
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
 from bench.errors import ConfigError
 from bench.rack.manifest import environments, load_manifest
+from bench.virtual.parts import MACHINES
+from bench.virtual.spec import VirtualBoardSpec
 
-MACHINES = ("netduinoplus2", "olimex-stm32-h405", "netduino2", "b-l475e-iot01a", "microbit")
 _REMOTE = re.compile(r"^remote:(?P<host>[^:\s]+):(?P<port>\d{1,5})$")
+
+Location = tuple[int | str, ...]
+"""Where in the document a problem is: keys and indices from the top."""
 
 
 class _Section(BaseModel):
@@ -29,40 +34,58 @@ class _Section(BaseModel):
 
 
 class Power(_Section):
-    """How a board's supply is switched: commands that are run without a shell."""
+    """How a board's supply is switched: not at all, or by commands, which are run without a shell."""
 
-    kind: Literal["command"]
-    off: tuple[str, ...] = Field(min_length=1, strict=False)
-    on: tuple[str, ...] = Field(min_length=1, strict=False)
+    kind: Literal["none", "command"]
+    off: tuple[str, ...] = Field(default=(), strict=False)
+    on: tuple[str, ...] = Field(default=(), strict=False)
     off_s: float = Field(default=1.0, gt=0, le=60)
     """How long it stays off, in seconds."""
+
+    @model_validator(mode="after")
+    def _commands_belong_to_their_kind(self) -> Power:
+        given = [name for name, command in (("off", self.off), ("on", self.on)) if command]
+        if self.kind == "command" and given != ["off", "on"]:
+            raise ValueError("kind `command` needs both `off` and `on`, each a command and its arguments in a list")
+        if self.kind == "none" and given:
+            raise ValueError("kind `none` has no commands; say `kind: command` to have them run")
+        return self
+
+
+class Meter(_Section):
+    """What measures the board's current: nothing, so that its energy is modelled from data-sheet currents."""
+
+    kind: Literal["none"]
 
 
 class Virtual(_Section):
     """The emulated board behind probe and serial line; absent for a real one."""
 
-    machine: Literal[MACHINES]  # type: ignore[valid-type]  # one list of names for check and message
-    serial_index: int | None = Field(default=None, ge=0, le=7)
+    machine: str
+    """QEMU's name of the machine."""
+    serial_index: int | None = Field(default=None, ge=0, le=15)
     """Which of the machine's serial lines is the console; absent: the one that the board's firmware uses."""
 
 
 class BoardEntry(_Section):
     """One board of the rack."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     env: str
     target: str = ""
     """pyOCD's target; that of the environment's manifest unless given."""
-    probe: str = Field(min_length=1)
-    """The probe's full unique id, or remote:HOST:PORT."""
+    probe: str = Field(pattern=r"^\S+$")
+    """The probe's full unique id, or remote:HOST:PORT. `stlink:`, `jlink:` or `cmsisdap:` before an id keeps pyOCD from
+    asking probes of other kinds for theirs."""
     serial: str = ""
-    """A pyserial URL; empty only for virtual boards, whose line is made when they start."""
-    baud: int = Field(default=0, ge=0, le=4_000_000)
+    """A pyserial URL; empty (or `auto`) only for virtual boards, whose line is made when they start."""
+    baud: int = Field(default=0, ge=1200, le=4_000_000)
     """Baud rate that the firmware was built for; the manifest's unless given."""
     power: Power | None = None
+    meter: Meter | None = None
     features: tuple[str, ...] = Field(default=(), strict=False)
     pack: str | None = None
-    """A CMSIS pack for a target that pyOCD does not have built in."""
+    """A CMSIS pack for a target that pyOCD does not have built in; a relative path starts at the inventory's folder."""
     virtual: Virtual | None = None
 
     @property
@@ -99,6 +122,12 @@ class Inventory:
         return tuple(entry for entry in self.boards if entry.name in wanted)
 
 
+@dataclass(frozen=True)
+class _Problem:
+    where: Location
+    text: str
+
+
 def load_inventory(path: Path) -> Inventory:
     """Reads and validates an inventory.
 
@@ -106,24 +135,21 @@ def load_inventory(path: Path) -> Inventory:
         ConfigError: naming the file and, for every problem, line, field and what to do.
     """
     document = _read(path)
-    problems: list[tuple[int, str]] = []
-    entries: list[BoardEntry] = []
+    problems: list[_Problem] = []
     try:
-        entries = list(_Document.model_validate(_plain(document)).boards)
+        _Document.model_validate(_plain(document))
     except ValidationError as error:
-        problems += [_describe(document, item["loc"], item["msg"], item["type"]) for item in error.errors()]
-        entries = _valid_entries(document)
-    lines = _board_lines(document)
-    checked = []
-    for index, entry in enumerate(entries):
-        line = lines.get(entry.name, 1)
-        problems += [(line, f"boards[{index}].{text}") for text in _faults(entry)]
-        checked.append(_with_defaults(entry))
-    problems += [(lines.get(name, 1), text) for name, text in _clashes(checked)]
+        problems += [_told(item["loc"], item["msg"], item["type"], item["input"]) for item in error.errors()]
+    # What is wrong among the boards that are well-formed is told together with what is malformed.
+    entries = {index: _with_defaults(entry, path) for index, entry in _well_formed(document)}
+    for index, entry in entries.items():
+        problems += [_Problem(("boards", index, *where), text) for where, text in _faults(entry)]
+    problems += _clashes(entries)
     if problems:
-        listed = "\n".join(f"{path}:{line}: {text}" for line, text in sorted(set(problems)))
-        raise ConfigError(f"{path}: {len(set(problems))} problem(s) in this inventory\n{listed}")
-    return Inventory(path, tuple(checked))
+        told = sorted({(_line(document, problem.where), _field(problem.where), problem.text) for problem in problems})
+        listed = "\n".join(f"{path}:{line}: {field}: {text}" for line, field, text in told)
+        raise ConfigError(f"{path}: {len(told)} problem(s) in this inventory\n{listed}")
+    return Inventory(path, tuple(entries.values()))
 
 
 def _read(path: Path) -> CommentedMap:
@@ -154,33 +180,19 @@ def _plain(node: Any) -> Any:
     return node
 
 
-def _valid_entries(document: CommentedMap) -> list[BoardEntry]:
-    """Those boards that are well-formed: what is wrong among them is reported together with the malformed ones."""
+def _well_formed(document: CommentedMap) -> Iterator[tuple[int, BoardEntry]]:
     boards = document.get("boards")
-    entries = []
-    for node in boards if isinstance(boards, CommentedSeq) else ():
+    for index, node in enumerate(boards if isinstance(boards, CommentedSeq) else ()):
         try:
-            entries.append(BoardEntry.model_validate(_plain(node)))
+            yield index, BoardEntry.model_validate(_plain(node))
         except ValidationError:
             continue
-    return entries
 
 
-def _board_lines(document: CommentedMap) -> dict[str, int]:
-    boards = document.get("boards")
-    if not isinstance(boards, CommentedSeq):
-        return {}
-    return {
-        str(node.get("name")): boards.lc.item(index)[0] + 1
-        for index, node in enumerate(boards)
-        if isinstance(node, CommentedMap)
-    }
-
-
-def _describe(document: CommentedMap, location: tuple[int | str, ...], message: str, kind: str) -> tuple[int, str]:
-    line, node, field = 1, document, ""
-    for part in location:
-        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
+def _line(document: CommentedMap, where: Location) -> int:
+    """The line of the field, or of the innermost section around it that the document has."""
+    line, node = 1, document
+    for part in where:
         if isinstance(node, CommentedMap) and part in node:
             line = node.lc.key(part)[0] + 1
         elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
@@ -188,65 +200,130 @@ def _describe(document: CommentedMap, location: tuple[int | str, ...], message: 
         else:
             break
         node = node[part]
+    return line
+
+
+def _field(where: Location) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).removeprefix(".")
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {"power": Power, "meter": Meter, "virtual": Virtual}
+
+
+def _told(where: Location, message: str, kind: str, value: Any) -> _Problem:
+    """pydantic's finding in this file's words, where those say better what to do."""
     if kind == "extra_forbidden":
-        message = f"unknown field; {_near(str(location[-1]), list(BoardEntry.model_fields))}"
+        around = [part for part in where[:-1] if isinstance(part, str)]
+        section = _SECTIONS.get(around[-1], BoardEntry) if around else _Document
+        message = f"unknown field; {_near(str(where[-1]), list(section.model_fields))}"
     elif kind == "missing":
         message = "missing; add it"
-    return line, f"{field}: {message}"
+    elif kind == "string_type" and isinstance(value, int | float):
+        message = "must be text: put it in quotes, for YAML takes it for a number"
+    elif kind == "string_pattern_mismatch" and where[-1] == "name":
+        message = f"{value!r} is no name: letters, digits, `_`, `.` and `-`, the first a letter or digit"
+    elif kind == "string_pattern_mismatch":
+        message = f"{value!r} is empty or has blanks in it; give the full id, or remote:HOST:PORT"
+    return _Problem(where, message.removeprefix("Value error, "))
 
 
-def _faults(entry: BoardEntry) -> list[str]:
-    faults = []
+def _faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
+    """What is wrong with a board by itself."""
     known = environments()
     if entry.env not in known:
-        faults.append(f"env: no environment {entry.env!r}; {_near(entry.env, known)}")
-    elif entry.target and entry.target != load_manifest(entry.env).pyocd_target and not entry.pack:
+        yield ("env",), f"no environment {entry.env!r}; {_near(entry.env, known)}"
+    elif not load_manifest(entry.env).pyocd_target:
+        yield ("env",), f"{entry.env} is no board that can be flashed"
+    else:
+        yield from _target_faults(entry)
+        yield from _virtual_faults(entry)
+    yield from _probe_faults(entry)
+    yield from _serial_faults(entry)
+
+
+def _target_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
+    if entry.pack is not None:
+        if not Path(entry.pack).is_file():
+            yield ("pack",), f"no such file {entry.pack}"
+    elif entry.target != load_manifest(entry.env).pyocd_target:
         targets = _builtin_targets()
         if entry.target not in targets:
             near = _near(entry.target, targets, most=4)
-            faults.append(f"target: pyOCD has no {entry.target!r} built in; {near}, or name its CMSIS pack in `pack`")
+            yield ("target",), f"pyOCD has no target {entry.target!r} built in; {near} Or name its CMSIS pack in `pack`"
+
+
+def _virtual_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
+    if entry.virtual is None:
+        return
+    machine = entry.virtual.machine
+    if machine not in MACHINES:
+        yield ("virtual", "machine"), f"no machine {machine!r}; {_near(machine, MACHINES)}"
+        return
+    try:
+        VirtualBoardSpec.for_env(entry.name, entry.env, machine).check()
+    except ConfigError as error:
+        yield ("virtual", "machine"), str(error)
+
+
+def _probe_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
+    port = entry.remote_port
     if entry.probe.startswith("remote:"):
-        port = entry.remote_port
         if port is None or port > 65535:
-            faults.append(f"probe: {entry.probe!r} is not remote:HOST:PORT")
+            yield ("probe",), f"{entry.probe!r} is not remote:HOST:PORT"
         elif port == 0 and entry.virtual is None:
-            faults.append("probe: port 0 (any free one) is for virtual boards; name the port of the probe's server")
-    elif entry.virtual is not None:
-        faults.append("probe: a virtual board's probe is remote:127.0.0.1:PORT, with port 0 for any free one")
-    if entry.virtual is None and not entry.serial:
-        faults.append("serial: missing; name the board's serial port, best by its /dev/serial/by-id path")
-    if entry.virtual is not None and entry.serial:
-        faults.append("serial: a virtual board's line is made when it starts; leave the field out")
-    if entry.pack and not Path(entry.pack).is_file():
-        faults.append(f"pack: no such file {entry.pack}")
-    return faults
+            yield ("probe",), "port 0 (any free one) is for virtual boards; name the port of the probe's server"
+    if entry.virtual is not None and not entry.probe.startswith("remote:127.0.0.1:"):
+        yield ("probe",), "a virtual board's probe is remote:127.0.0.1:PORT, with port 0 for any free one"
 
 
-def _with_defaults(entry: BoardEntry) -> BoardEntry:
-    if entry.env not in environments():
-        return entry
-    manifest = load_manifest(entry.env)
-    return entry.model_copy(
-        update={"target": entry.target or manifest.pyocd_target, "baud": entry.baud or manifest.baud}
-    )
+def _serial_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
+    if entry.virtual is not None:
+        if entry.serial:
+            yield ("serial",), "a virtual board's line is made when it starts; say `auto` or leave the field out"
+    elif not entry.serial:
+        yield ("serial",), "missing; name the board's serial port, best by its /dev/serial/by-id path"
+    elif "://" in entry.serial:
+        try:
+            serial.serial_for_url(entry.serial, do_not_open=True)
+        except ValueError as error:
+            yield ("serial",), f"{entry.serial}: not a URL that pyserial knows: {error}"
 
 
-def _clashes(entries: list[BoardEntry]) -> list[tuple[str, str]]:
-    clashes = []
-    for index, entry in enumerate(entries):
-        for other in entries[:index]:
-            where = f"boards[{index}]"
+def _with_defaults(entry: BoardEntry, path: Path) -> BoardEntry:
+    found: dict[str, object] = {}
+    if entry.env in environments():
+        manifest = load_manifest(entry.env)
+        found |= {"target": entry.target or manifest.pyocd_target, "baud": entry.baud or manifest.baud}
+    if entry.virtual is not None and entry.serial == "auto":
+        found["serial"] = ""
+    if entry.pack is not None:
+        found["pack"] = str((path.parent / entry.pack).resolve())
+    return entry.model_copy(update=found)
+
+
+def _clashes(entries: dict[int, BoardEntry]) -> Iterator[_Problem]:
+    """What is wrong between boards; told at the later one."""
+    for index, entry in entries.items():
+        for other in (entries[before] for before in entries if before < index):
             if entry.name == other.name:
-                clashes.append((entry.name, f"{where}.name: {entry.name!r} is taken; a board's name is unique"))
+                yield _Problem(("boards", index, "name"), f"{entry.name!r} is taken; a board's name is unique")
             if entry.serial and entry.serial == other.serial:
-                clashes.append((entry.name, f"{where}.serial: {entry.serial} is that of {other.name} as well"))
-            one, two = entry.probe.lower(), other.probe.lower()
-            if one == two and entry.remote_port != 0:
-                clashes.append((entry.name, f"{where}.probe: {entry.probe} is that of {other.name} as well"))
-            elif one != two and not one.startswith("remote:") and (one in two or two in one):
-                text = f"{where}.probe: {entry.probe} and {other.name}'s {other.probe} contain each other: pyOCD would "
-                clashes.append((entry.name, text + "match both; give full ids"))
-    return clashes
+                yield _Problem(("boards", index, "serial"), f"{entry.serial} is that of {other.name} as well")
+            if text := _probe_clash(entry, other):
+                yield _Problem(("boards", index, "probe"), text)
+
+
+def _probe_clash(entry: BoardEntry, other: BoardEntry) -> str | None:
+    if entry.probe.startswith("remote:") or other.probe.startswith("remote:"):
+        same = entry.probe == other.probe and entry.remote_port != 0
+        return f"{entry.probe} is that of {other.name} as well" if same else None
+    one, two = (probe.lower().rpartition(":")[2] for probe in (entry.probe, other.probe))
+    if one == two:
+        return f"{entry.probe} is that of {other.name} as well"
+    if one in two or two in one:
+        both = f"{entry.probe} and {other.name}'s {other.probe} contain each other"
+        return f"{both}: pyOCD would match both; give full ids"
+    return None
 
 
 def _builtin_targets() -> list[str]:
@@ -260,4 +337,4 @@ def _near(name: str, known: Iterable[str], most: int = 3) -> str:
     close = difflib.get_close_matches(name, known, n=most, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"known are {', '.join(known)}" if len(known) <= 20 else "see `pyocd list --targets`"
+    return f"known are {', '.join(known)}." if len(known) <= 20 else "`pyocd list --targets` shows all."

@@ -74,6 +74,9 @@ class Measurement:
             raise ConfigError(
                 f"measurement {self.metric} of {self.board or self.variant}: {self.value} is not a number"
             )
+        # numpy's scalars become Python's, so that a row is the same before and after the journal.
+        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "round", int(self.round))
 
 
 COLUMNS = tuple(field.name for field in fields(Measurement))

@@ -22,7 +22,7 @@ struct Conv2dShape {
     return in_h > 0 && in_w > 0 && in_c > 0 && out_c > 0 && kernel_h > 0 && kernel_w > 0 && stride > 0 && pad >= 0 &&
            pad < kernel_h && pad < kernel_w && in_h + 2 * pad >= kernel_h && in_w + 2 * pad >= kernel_w &&
            out_h == (in_h + 2 * pad - kernel_h) / stride + 1 && out_w == (in_w + 2 * pad - kernel_w) / stride + 1 &&
-           kernel_h * kernel_w * in_c <= 0x8000 && kernel_h * kernel_w * out_c <= 0x8000 && out_h * out_w <= 0x8000;
+           kernel_h * kernel_w * in_c <= 0x8000 && kernel_h * kernel_w * out_c <= 0x8000 && out_h * out_w <= 0x4000;
   }
 };
 

@@ -22,21 +22,18 @@ NONE = ctypes.c_size_t(-1).value
 _CAPACITY = 1 << 17
 
 
+def compile_host(compiler: str, flags: list[str], source: Path, output: Path) -> None:
+    """Compiles one source with the firmware's link for this machine."""
+    command = [compiler, "-std=c++17", "-O1", "-g", "-fno-exceptions", "-fno-rtti", *WARNINGS, *flags]
+    command += [f"-I{ROOT / 'firmware'}", str(source), *map(str, SOURCES), "-o", str(output)]
+    subprocess.run(command, check=True)
+
+
 def build_library(folder: Path) -> ctypes.CDLL:
     """Compiles the harness with undefined behaviour trapping, and declares its functions."""
     path = folder / "link_harness.so"
-    subprocess.run(
-        ["g++", "-std=c++17", "-O1", "-g", "-fPIC", "-shared", *WARNINGS]
-        + ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-fno-exceptions", "-fno-rtti"]
-        + [
-            f"-I{ROOT / 'firmware'}",
-            str(ROOT / "tests/firmware/link_harness.cpp"),
-            *map(str, SOURCES),
-            "-o",
-            str(path),
-        ],
-        check=True,
-    )
+    flags = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-fPIC", "-shared"]
+    compile_host("g++", flags, ROOT / "tests/firmware/link_harness.cpp", path)
     library = ctypes.CDLL(str(path))
     size, buffer, pointer = ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p
     signatures = {

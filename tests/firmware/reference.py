@@ -176,10 +176,10 @@ def update_bias(
     multiplier, shift = fit_factor(mantissa, right, 0)
     left = min(max(-right, 0), 30)
     numbers = np.array(random_numbers(seed, stream, sums.size), np.int64).reshape(sums.shape)
-    product = np.clip(sums * multiplier, -(2**30 >> left), 2**30 >> left)
+    product = np.clip(sums * multiplier, -(2**29 >> left), 2**29 >> left)
     step = (product + numbers // 2 ** (32 - shift)) // 2**shift * 2**left
     wanted = wide(bias) - step
-    new = np.clip(wanted, -(2**30) + 1, 2**30 - 1)
+    new = np.clip(wanted, -(2**29), 2**29)
     return new.astype(np.int32), int((new != wanted).sum())
 
 

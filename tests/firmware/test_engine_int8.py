@@ -171,7 +171,7 @@ def test_update_bias(
 ) -> None:
     generator = np.random.default_rng(seed)
     gy = int8s(generator, positions, channels)
-    bias = generator.choice([-(2**30) + 1, -5000, 0, 77, 2**30 - 1], channels).astype(np.int32)
+    bias = generator.choice([-(2**29), -5000, 0, 77, 2**29], channels).astype(np.int32)
     expected = ref.update_bias(bias, ref.wide(gy).sum(axis=0), rate, 18 - gy_exponent, seed, 1)
     sgd = np.array([rate, seed, 0, 1], np.uint32)
     host.call("int8_update_bias", sgd, gy, np.array([gy_exponent, 18], np.int32), positions, channels, bias)
@@ -221,7 +221,8 @@ def test_softmax_cross_entropy(host: HostTarget, classes: int, seed: int, expone
     scratch = logits.view(np.uint32)  # in place, as programs do
     host.call("int8_softmax_cross_entropy", classes, logits, exponent, label, gradient, scratch, result)
     unit = 2.0 ** -int(result[1])
-    assert np.abs(gradient * unit - exact).max() <= 2**-14 + unit / 2 * 1.01
+    error = np.abs(gradient * unit - exact)
+    assert (error <= 2**-14 + np.where(np.abs(gradient) == 127, unit, unit / 2)).all()  # 127.5 to 128 is cut to 127
     assert result[0] / 65536 == pytest.approx(exact_loss, abs=2**-12 + classes * math.exp(-16))
     assert result[2] == predicted
     if np.abs(exact).max() > 2**-9:

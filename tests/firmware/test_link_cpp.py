@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.link.frame import Corrupt, Frame, Parser, Received, cobs_encode
-from tests.firmware.link_board import GOLDEN, ROOT, SOURCES, WARNINGS, build_library, call_for_bytes
+from tests.firmware.link_board import GOLDEN, ROOT, SOURCES, WARNINGS, build_library, call_for_bytes, compile_host
 
 LONGEST_PAYLOAD = 1040
 RECORD = struct.Struct("<BBBBHHI")
@@ -158,11 +158,17 @@ def test_compiles_for_the_boards_without_heap_or_exceptions(core: str, tmp_path:
     objects = []
     for source in SOURCES:
         output = tmp_path / f"{source.stem}.o"
-        subprocess.run(
-            ["arm-none-eabi-g++", f"-mcpu={core}", "-mthumb", "-std=c++17", "-O2", *WARNINGS, "-Wdouble-promotion"]
-            + ["-fno-exceptions", "-fno-rtti", f"-I{ROOT / 'firmware'}", "-c", str(source), "-o", str(output)],
-            check=True,
-        )
+        command = [
+            "arm-none-eabi-g++",
+            f"-mcpu={core}",
+            "-mthumb",
+            "-std=c++17",
+            "-O2",
+            *WARNINGS,
+            "-Wdouble-promotion",
+        ]
+        command += ["-fno-exceptions", "-fno-rtti", f"-I{ROOT / 'firmware'}", "-c", str(source), "-o", str(output)]
+        subprocess.run(command, check=True)
         objects.append(str(output))
     table = subprocess.run(["arm-none-eabi-nm", "-C", "-u", *objects], check=True, capture_output=True, text=True)
     outside = {line.split(None, 1)[1] for line in table.stdout.splitlines() if line.strip().startswith("U ")}
@@ -189,12 +195,8 @@ def test_fuzz_target_finds_nothing_in_ten_seconds(tmp_path: Path) -> None:
     if shutil.which("clang++") is None:
         pytest.skip("clang++ with libFuzzer is not installed")
     target = tmp_path / "fuzz_link"
-    subprocess.run(
-        ["clang++", "-std=c++17", "-O1", "-g", *WARNINGS, "-DFTTE_CHUNK_BYTES=128"]
-        + ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", f"-I{ROOT / 'firmware'}"]
-        + [str(ROOT / "tests/fuzz/fuzz_link.cpp"), *map(str, SOURCES), "-o", str(target)],
-        check=True,
-    )
+    flags = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-DFTTE_CHUNK_BYTES=128"]
+    compile_host("clang++", flags, ROOT / "tests/fuzz/fuzz_link.cpp", target)
     seeds(tmp_path / "seeds")
     (tmp_path / "corpus").mkdir()
     run = subprocess.run(

@@ -112,7 +112,7 @@ void play(const uint8_t* data, size_t size) {
   Bytes last;
   size_t at = 0;
   while (size - at >= 3) {
-    const uint8_t type = data[at], how = data[at + 1];
+    const uint8_t type = data[at] & 0x3F, how = data[at + 1];
     size_t length = data[at + 2];
     at += 3;
     length = length < size - at ? length : size - at;

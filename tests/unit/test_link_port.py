@@ -48,13 +48,33 @@ def test_a_port_held_by_another_process_names_it(terminal: tuple[int, str]) -> N
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        with pytest.raises(
-            InfrastructureError, match=f"{path} is busy: held by process {holder.pid} \\(python"
-        ) as busy:
+        with pytest.raises(InfrastructureError, match=rf"{path} is busy: held by process {holder.pid} \(py") as busy:
             open_port(path, 115200)
         assert busy.value.exit_code == 3
         holder.communicate("", timeout=10)
     open_port(path, 115200).close()
+
+
+def test_the_holder_is_who_has_locked_it_not_who_has_it_open(terminal: tuple[int, str]) -> None:
+    """A virtual board keeps its own terminal open, so that it outlives the host."""
+    _, path = terminal
+    code = "import os, sys; os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); print('open', flush=True); sys.stdin.read()"
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as keeper,
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as holder,
+    ):
+        for process in (keeper, holder):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "open\n"
+        holders = find_holder(path)
+        for process in (keeper, holder):
+            process.communicate("", timeout=10)
+    assert holders is not None
+    assert f"process {holder.pid} " in holders
 
 
 def test_a_port_that_we_hold_ourselves(terminal: tuple[int, str]) -> None:
@@ -145,8 +165,10 @@ def test_close_ends_a_read_in_another_thread(terminal: tuple[int, str], prefix: 
     reader = threading.Thread(target=read)
     reader.start()
     assert reading.wait(5)
+    started = time.monotonic()
     port.close()
     reader.join(5)
+    assert time.monotonic() - started < 1
     assert not reader.is_alive()
     assert "was closed" in str(caught[0])
     with pytest.raises(InfrastructureError, match="was closed"):

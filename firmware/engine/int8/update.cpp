@@ -7,7 +7,6 @@ constexpr int32_t kAccumulatorBits = 22;
 constexpr int32_t kProductBits = 14;  // of two int8
 constexpr int32_t kRateBits = 8;
 constexpr int32_t kLargestShift = 30;
-constexpr int32_t kLargestBias = 1 << 30;
 
 struct Rate {
   int32_t mantissa;  // 0 .. 256
@@ -52,13 +51,13 @@ void update_bias(Sgd& sgd, uint32_t stream, const int8_t* gradient, int32_t grad
   for (int32_t channel = 0; channel < channels; ++channel) {
     int32_t sum = 0;
     for (int32_t i = 0; i < positions; ++i) sum += gradient[i * channels + channel];
-    // |sum| <= positions * 2^7: the product fits for up to 2^15 positions.
+    // |sum| <= 2^14 * 2^7, so the product fits; nothing here exceeds 2^30, so clamp's differences fit too.
     const int32_t product = clamp(sum * scale.multiplier, -(kLargestBias >> left), kLargestBias >> left);
     const auto dither = static_cast<int32_t>((random.next() >> 1) >> (31 - scale.shift));
     // Either shift is 0; the multiplication is the left shift of a signed value.
     const int32_t step = ((product + dither) >> scale.shift) * static_cast<int32_t>(1U << left);
     const int32_t wanted = bias[channel] - step;
-    bias[channel] = clamp(wanted, -kLargestBias + 1, kLargestBias - 1);
+    bias[channel] = clamp(wanted, -kLargestBias, kLargestBias);
     sgd.saturated += differs(wanted, bias[channel]);
   }
 }

@@ -20,6 +20,7 @@ namespace ftte::int8 {
 
 inline constexpr int32_t kResidualBits = 8;
 inline constexpr int32_t kBiasBits = 8;
+inline constexpr int32_t kLargestBias = 1 << 29;
 
 // step = round(accumulator * 2^-pre_shift) * multiplier * 2^-shift, in units of the parameter's fine grid.
 struct UpdateScale {
@@ -83,7 +84,7 @@ class WeightUpdate {
 //
 // gradient int8 [positions, channels] with gradient_exponent; bias int32 [channels] with bias_exponent (the
 // accumulator's
-// + kBiasBits), clipped to +-2^30. `stream` tells this layer's random numbers from those of other layers. No aliasing.
+// + kBiasBits), clipped to +-kLargestBias; positions <= 2^14. `stream` tells this layer's random numbers from those of other layers. No aliasing.
 // Cost: positions * channels additions.
 void update_bias(Sgd& sgd, uint32_t stream, const int8_t* gradient, int32_t gradient_exponent, int32_t positions,
                  int32_t channels, int32_t* bias, int32_t bias_exponent);

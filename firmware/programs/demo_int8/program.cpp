@@ -30,10 +30,10 @@ constexpr PoolShape kPool{kConv.out_h, kConv.out_w, kConv.out_c};
 constexpr DenseShape kDense{kPool.out_size(), kClasses};
 static_assert(kConv.valid() && kDense.valid());
 
-// Exponents: see plan.json, which states the same, and bench/model/calibrate.py, which finds them.
+// Exponents: see plan.json, which states the same, and bench/fleet/calibrate.py, which finds them.
 constexpr int32_t kInputExponent = 6;
 constexpr int32_t kConvExponent = 5;
-constexpr int32_t kMapExponent = 4;
+constexpr int32_t kMapExponent = 5;
 constexpr int32_t kDenseExponent = 7;
 
 // Streams of random numbers.

@@ -1,0 +1,151 @@
+"""Where runs are kept: `runs/<id>/results.json` and `measurements.csv`, and `latest`, which points at the newest.
+
+`results.json` says what was run and what it came to, `measurements.csv` holds every figure. Both are written whole or
+not at all, the document last: a folder with `results.json` is a finished run.
+"""
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import ConfigError
+from bench.results.files import sync_folder, write_atomically, writing
+from bench.results.table import COLUMNS, Measurement, compare_counted, frame
+
+DOCUMENT = "results.json"
+TABLE = "measurements.csv"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its document and its rows."""
+
+    folder: Path
+    document: Mapping[str, Any]
+    rows: tuple[Measurement, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a data frame."""
+        return frame(self.rows)
+
+
+def write_run(folder: Path, document: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
+    """Writes a finished run into its folder, which is made when it is not there.
+
+    Raises:
+        ConfigError: a figure is there twice, or a row is of another run than `document["run"]`.
+        InfrastructureError: the disk is full or the folder cannot be written.
+    """
+    _check(document, rows)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / TABLE, _csv(rows))
+    write_atomically(folder / DOCUMENT, text.encode() + b"\n")
+
+
+def load_run(folder: Path) -> Run:
+    """Reads a finished run. Raises ConfigError, naming the file and what is wrong with it."""
+    path = folder / DOCUMENT
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: there is no such file: not a finished run; `bench run --resume` finishes it"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: not a run's document: its outermost level is not an object")
+    return Run(folder, document, tuple(load_rows(folder / TABLE)))
+
+
+def load_rows(path: Path) -> list[Measurement]:
+    """Reads and validates a table of measurements. Raises ConfigError, naming file and line."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ConfigError(f"{path}: line 1: the columns must be {','.join(COLUMNS)}")
+            return [_row(path, reader.line_num, record) for record in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def point_latest(reports: Path, folder: Path) -> None:
+    """Makes `reports/latest` point at a run; there is no moment at which it points at nothing.
+
+    Raises:
+        ConfigError: `reports/latest` is there and is no link.
+        InfrastructureError: the folder cannot be written.
+    """
+    link = reports / "latest"
+    if link.exists() and not link.is_symlink():
+        raise ConfigError(f"{link}: not a link: move it away, so that the bench can point it at the newest run")
+    temporary = reports / f".latest.{os.getpid()}"
+    with writing(link):
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(folder.resolve(), reports.resolve()), target_is_directory=True)
+        temporary.replace(link)
+        sync_folder(reports)
+
+
+def find_run(reports: Path, name: str | None) -> Path:
+    """Folder of a finished run, given by its name or folder; the newest when `name` is None. Raises ConfigError."""
+    candidates = [reports / "latest"] if name is None else [Path(name), reports / "runs" / name]
+    for candidate in candidates:
+        if (candidate / DOCUMENT).is_file():
+            return candidate.resolve()
+    if name is None:
+        raise ConfigError(f"{reports}: no finished run there: `bench run demo` makes one")
+    finished = sorted(path.parent.name for path in (reports / "runs").glob(f"*/{DOCUMENT}"))
+    known = f"finished runs: {', '.join(finished)}" if finished else "there are none"
+    raise ConfigError(f"{name}: no finished run of that name in {reports / 'runs'}; {known}")
+
+
+def compare_runs(one: Path, other: Path) -> list[str]:
+    """What differs in the counted figures of two finished runs; empty when they are the same. Raises ConfigError."""
+    return compare_counted(load_run(one).rows, load_run(other).rows)
+
+
+def _check(document: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
+    strangers = {row.run for row in rows} - {document.get("run")}
+    if strangers:
+        raise ConfigError(f"run {document.get('run')}: rows of another run: {', '.join(sorted(strangers))}")
+    keys = Counter((row.variant, row.board, row.client, row.round, row.phase, row.metric, row.kind) for row in rows)
+    for key, times in keys.items():
+        if times > 1:
+            name = " ".join(str(part) for part in key if part != "")
+            raise ConfigError(f"run {document.get('run')}: the figure `{name}` is there {times} times")
+
+
+def _csv(rows: Sequence[Measurement]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        cells = [getattr(row, column) for column in COLUMNS]
+        cells[COLUMNS.index("value")] = _number(row.value)
+        writer.writerow(cells)
+    return text.getvalue().encode()
+
+
+def _number(value: float) -> str:
+    """The shortest text that reads back as the same number; whole numbers without a point."""
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+
+
+def _row(path: Path, line: int, record: Mapping[str, Any]) -> Measurement:
+    try:
+        return Measurement(**{**record, "round": int(record["round"]), "value": float(record["value"])})
+    except (ConfigError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: line {line}: {error}") from error

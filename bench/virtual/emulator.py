@@ -1,0 +1,258 @@
+"""The flashed image in QEMU: one process, started from the flash file's bytes and ended without a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import ConfigError, InfrastructureError
+from bench.rack.image import DESCRIPTOR_OFFSET, DESCRIPTOR_SIZE, ImageDescriptor
+from bench.virtual.lifetime import dies_with
+from bench.virtual.loop import Loop
+from bench.virtual.nonvolatile import NonVolatile
+from bench.virtual.parts import Machine, Region
+from bench.virtual.qmp import Qmp
+from bench.virtual.serial_line import Outlet, Wire
+
+LOG = logging.getLogger(__name__)
+
+QEMU = "qemu-system-arm"
+_VECTORS = 8
+_CONSOLE_BUFFER = 4096  # small: what QEMU has not read yet when the board resets is what a real line loses
+_REGISTER = re.compile(r"\b(R\d\d|XPSR)=([0-9a-f]{8})")
+
+
+@dataclass(frozen=True)
+class Counting:
+    """The instruction counter: the plug-in's shared library and the file of its totals."""
+
+    library: Path
+    totals: Path
+
+
+@dataclass(frozen=True)
+class _Process:
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    console: socket.socket
+    control: socket.socket
+    outlet: Outlet
+    qmp: Qmp
+
+
+class Emulator:
+    """Carries out core.Image. `on_end` is called when QEMU ends by itself, `on_backlog` when its UART is behind."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        machine: Machine,
+        serial_index: int,
+        flash: NonVolatile,
+        ram: list[tuple[Region, mmap.mmap]],
+        wire: Wire,
+        run_dir: Path,
+        counting: Counting | None,
+    ) -> None:
+        self._loop = loop
+        self._machine = machine
+        self._serial_index = serial_index
+        self._flash = flash
+        self._ram = ram
+        self._wire = wire
+        self._run_dir = run_dir
+        self._counting = counting
+        self._live: _Process | None = None
+        self._paused = False
+        self.on_end: Callable[[], None] = lambda: None
+        self.on_backlog: Callable[[bool], None] = lambda full: None
+
+    @property
+    def running(self) -> bool:
+        """Whether QEMU executes now."""
+        return self._live is not None and not self._paused
+
+    @property
+    def pid(self) -> int | None:
+        """Of QEMU, if there is one."""
+        return self._live.process.pid if self._live is not None else None
+
+    # --- core.Image ---
+
+    def start(self, *, keep_ram: bool) -> bool:
+        """From reset. `keep_ram` asks for RAM as it is, which a QEMU that still lives can do; a new one's is zero."""
+        if keep_ram and self._live is not None:
+            try:
+                self._live.qmp.command("system_reset")
+                self.resume()
+                return True
+            except InfrastructureError as error:
+                LOG.warning("QEMU does not reset, so it is started anew: %s", error)
+        self.stop()
+        if self._flash.is_blank(0, _VECTORS):
+            LOG.info("flash is blank: nothing runs")
+            return False
+        self._spawn()
+        return True
+
+    def pause(self) -> dict[int, int]:
+        """Freezes QEMU; its RAM is copied to the bus's."""
+        assert self._live is not None
+        try:
+            self._live.qmp.command("stop")
+            self._paused = True
+            self._wire.board = lambda data: None  # a halted core reads no UART: the bytes overrun
+            self.copy_ram()
+            return self._registers()
+        except InfrastructureError as error:
+            LOG.warning("the image cannot be halted, so it is ended: %s", error)
+            self.stop()
+            return {}
+
+    def resume(self) -> None:
+        """Goes on where it was paused."""
+        assert self._live is not None
+        self._live.qmp.command("cont")
+        self._paused = False
+        self._wire.board = self._live.outlet.send
+
+    def stop(self) -> None:
+        """Kills QEMU and waits until it is gone."""
+        live, self._live = self._live, None
+        self._paused = False
+        self._wire.board = lambda data: None
+        if live is None:
+            return
+        for fd in (live.console.fileno(), live.control.fileno(), live.pidfd):
+            self._loop.forget(fd)
+        live.outlet.close()
+        live.process.kill()
+        live.process.wait()
+        live.console.close()
+        live.control.close()
+        os.close(live.pidfd)
+        self.on_backlog(False)
+
+    # --- memory ---
+
+    def copy_ram(self) -> None:
+        """Copies the RAM of a live QEMU into the bus's buffers. Raises InfrastructureError."""
+        if self._live is None:
+            return
+        path = self._run_dir / "ram"
+        for region, buffer in self._ram:
+            self._live.qmp.command("pmemsave", val=region.base, size=region.size, filename=str(path))
+            data = path.read_bytes()
+            path.unlink()
+            buffer[: len(data)] = data
+
+    def _registers(self) -> dict[int, int]:
+        assert self._live is not None
+        text = self._live.qmp.command("human-monitor-command", **{"command-line": "info registers"})
+        numbers = {f"R{number:02}": number for number in range(16)} | {"XPSR": 16}
+        return {numbers[name]: int(value, 16) for name, value in _REGISTER.findall(text) if name in numbers}
+
+    # --- the process ---
+
+    def _command(self, console: int, control: int) -> list[str]:
+        command = [QEMU, "-M", self._machine.name, "-nodefaults", "-display", "none", "-monitor", "none"]
+        command += ["-kernel", str(self._flash.path)]
+        command += ["-chardev", f"socket,id=control,fd={control}", "-mon", "chardev=control,mode=control"]
+        command += ["-serial", "null"] * self._serial_index
+        command += ["-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"]
+        if self._counting is not None and (arguments := self._plugin_arguments()):
+            command += ["-plugin", f"{self._counting.library},{arguments}"]
+        return command
+
+    def _plugin_arguments(self) -> str:
+        """Empty for an image without a descriptor, which runs uncounted."""
+        assert self._counting is not None
+        try:
+            image = ImageDescriptor.parse(self._flash.read(0, DESCRIPTOR_OFFSET + DESCRIPTOR_SIZE))
+        except ConfigError as error:
+            LOG.info("instructions are not counted: %s", error)
+            return ""
+        entry = int.from_bytes(self._flash.read(4, 4), "little") & ~1
+        values = {
+            "totals": str(self._counting.totals),
+            "begin": f"0x{image.phase_function:x}",
+            "end": f"0x{image.phase_function_end:x}",
+            "word": f"0x{image.phase_word:x}",
+            "entry": f"0x{entry:x}",
+        }
+        return ",".join(f"{name}={value}" for name, value in values.items())
+
+    def _spawn(self) -> None:
+        console, console_child = socket.socketpair()
+        control, control_child = socket.socketpair()
+        with console_child, control_child:
+            console.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CONSOLE_BUFFER)
+            console.setblocking(False)
+            fds = (console_child.fileno(), control_child.fileno())
+            try:
+                process = subprocess.Popen(
+                    self._command(*fds),
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,
+                    pass_fds=fds,
+                    preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 (no other thread holds a lock of the C library)
+                )
+            except FileNotFoundError as error:
+                console.close()
+                control.close()
+                raise ConfigError(f"{QEMU} is not installed: install the package qemu-system-arm, 9 or later") from error
+        outlet = Outlet(self._loop, console.fileno(), lambda full: self.on_backlog(full))
+        qmp = Qmp(control, console.fileno(), self._console_ready)
+        self._live = _Process(process, os.pidfd_open(process.pid), console, control, outlet, qmp)
+        self._paused = False
+        self._wire.board = outlet.send
+        self._loop.on_readable(console.fileno(), self._console_ready)
+        self._loop.on_readable(control.fileno(), self._control_ready)
+        self._loop.on_readable(self._live.pidfd, self._ended)
+        LOG.info("the image runs in QEMU, pid %d", process.pid)
+
+    def _console_ready(self) -> None:
+        if self._live is None:
+            return
+        try:
+            data = self._live.console.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._wire.to_host(data)
+        else:
+            self._loop.on_readable(self._live.console.fileno(), None)
+
+    def _control_ready(self) -> None:
+        """Events, and the greeting, which stays for the first command."""
+        if self._live is None:
+            return
+        try:
+            self._live.qmp.drain()
+        except InfrastructureError:
+            self._loop.on_readable(self._live.control.fileno(), None)
+
+    def _ended(self) -> None:
+        """QEMU gives up when a core locks up; what it said is in the board's log."""
+        if self._live is None:
+            return
+        process = self._live.process
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        code = process.returncode
+        reason = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        LOG.error("QEMU ended by itself (%s) at %.3f: the core counts as locked up until a reset", reason, time.time())
+        self.stop()
+        self.on_end()

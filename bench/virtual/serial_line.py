@@ -1,0 +1,153 @@
+"""The serial line: a pseudo-terminal that lives as long as the board, whatever runs on it or listens to it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import termios
+import tty
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.virtual.loop import Loop, Timer
+
+_CHUNK = 4096
+_QUEUE_LIMIT = 64 << 10
+_PATIENCE_S = 1.0  # what nobody has taken for so long is lost, as on a line with no one at its end
+
+
+class Outlet:
+    """Bytes towards a file descriptor that may not take them now: kept for a while, bounded, then lost."""
+
+    def __init__(self, loop: Loop, fd: int, on_backlog: Callable[[bool], None] = lambda full: None) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._queue = bytearray()
+        self._patience: Timer | None = None
+        self._on_backlog = on_backlog
+        self._backlog = False
+        self.lost = 0
+
+    def send(self, data: bytes) -> None:
+        """Passes bytes on, at once if possible."""
+        if not self._queue:
+            data = data[self._write(data) :]
+        if not data:
+            return
+        room = max(0, _QUEUE_LIMIT - len(self._queue))
+        self.lost += max(0, len(data) - room)
+        self._queue += data[:room]
+        if self._patience is None:
+            self._loop.on_writable(self._fd, self._drain)
+            self._restart_patience()
+        self._tell()
+
+    def close(self) -> None:
+        """Forgets what is waiting; the descriptor is the caller's to close."""
+        self._clear()
+        self._loop.forget(self._fd)
+
+    def _write(self, data: bytes) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # the other end is gone
+            return len(data)
+
+    def _drain(self) -> None:
+        sent = self._write(bytes(self._queue[:_CHUNK]))
+        del self._queue[:sent]
+        if not self._queue:
+            self._clear()
+        elif sent:
+            self._restart_patience()
+        self._tell()
+
+    def _restart_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self._loop.call_later(_PATIENCE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self.lost += len(self._queue)
+        self._clear()
+        self._tell()
+
+    def _clear(self) -> None:
+        self._queue.clear()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+            self._loop.on_writable(self._fd, None)
+
+    def _tell(self) -> None:
+        backlog = bool(self._queue)
+        if backlog != self._backlog:
+            self._backlog = backlog
+            self._on_backlog(backlog)
+
+
+class Wire:
+    """Both directions between the host's terminal and the board's UART.
+
+    This one passes bytes on as they come. A wire that delays, paces, corrupts or loses them overrides the two methods
+    and uses the loop's timers; nothing else knows what the wire does.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.board: Callable[[bytes], None] = lambda data: None  # the UART's receiver; nobody while the board is off
+        self.host: Callable[[bytes], None] = lambda data: None  # the terminal
+
+    def to_board(self, data: bytes) -> None:
+        """Bytes that the host has sent."""
+        self.board(data)
+
+    def to_host(self, data: bytes) -> None:
+        """Bytes that the board has sent."""
+        self.host(data)
+
+
+class SerialLine:
+    """A raw pseudo-terminal; `path` is a symbolic link to it that does not change."""
+
+    def __init__(self, loop: Loop, wire: Wire, path: Path) -> None:
+        self.path = path
+        self._loop = loop
+        self._wire = wire
+        # The slave stays open here: otherwise reads of the master fail whenever no host program has it open, and the
+        # line's settings are lost with each that closes it.
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave, termios.TCSANOW)
+        os.set_blocking(self._master, False)
+        # Programs that took the terminal exclusively and were killed must not lock the next one out.
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._slave, termios.TIOCNXCL)
+        temporary = path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.ttyname(self._slave))
+        temporary.replace(path)
+        self._outlet = Outlet(loop, self._master)
+        wire.host = self._outlet.send
+        self.listen(True)
+
+    def listen(self, listening: bool) -> None:
+        """Whether bytes are taken from the host; when not, they wait in the terminal, and then in the host."""
+        self._loop.on_readable(self._master, self._receive if listening else None)
+
+    def close(self) -> None:
+        """Removes the link and the terminal."""
+        self.path.unlink(missing_ok=True)
+        self._outlet.close()
+        self._loop.forget(self._master)
+        os.close(self._master)
+        os.close(self._slave)
+
+    def _receive(self) -> None:
+        try:
+            data = os.read(self._master, _CHUNK)
+        except BlockingIOError:
+            return
+        self._wire.to_board(data)

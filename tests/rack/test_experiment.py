@@ -1,0 +1,141 @@
+"""Federated rounds over emulated boards, run as a user would: repeatable, resumable, and stopped cleanly."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.results.store import load_run
+from bench.results.table import compare_counted
+
+from .conftest import Bench
+
+BOARDS = ("bit", "plus2", "n2")
+EXPERIMENT = """
+name = "small"
+seed = 7
+[targets]
+central_gap_points = 100.0
+[[model.variants]]
+name = "int8"
+program = "demo_int8"
+learning_rate = 0.01
+[data]
+dataset = "fashion-mnist"
+train_samples = 300
+alpha = 0.5
+min_samples = 20
+[train]
+local_samples = 150
+[federation]
+rounds = 3
+deadline_s = 60.0
+min_clients = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(bench: Bench) -> Path:
+    """The experiment file, on a rack of three boards."""
+    bench.use(*BOARDS)
+    path = bench.folder / "small.toml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+def run(bench: Bench, experiment: Path, reports: str, *more: str) -> Path:
+    """One whole run; returns its folder."""
+    done = bench.run("run", str(experiment), "--reports", str(bench.folder / reports), "--json", *more)
+    assert done.returncode == 0, done.stderr
+    return Path(json.loads(done.stdout)["folder"])
+
+
+@pytest.fixture(scope="module")
+def reference(bench: Bench, experiment: Path) -> Path:
+    """An undisturbed run."""
+    return run(bench, experiment, "reference")
+
+
+def final_weights(folder: Path) -> dict[str, np.ndarray]:
+    newest = sorted((folder / "journal").glob("int8-*.npz"))[-1]
+    with np.load(newest) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    assert compare_counted(load_run(one).rows, load_run(other).rows) == []
+    left, right = final_weights(one), final_weights(other)
+    assert left.keys() == right.keys()
+    for name in left:
+        assert np.array_equal(left[name], right[name]), name
+
+
+def test_the_table_has_what_a_reader_needs(reference: Path) -> None:
+    run_ = load_run(reference)
+    rows = [row for row in run_.rows if row.variant == "int8" and row.round == 3]
+    for board in BOARDS:
+        here = {row.metric: row for row in rows if row.board == board}
+        for metric in ("sram_static", "sram_arena", "instructions", "payload_up", "wire_up", "wire_down"):
+            assert here[metric].value > 0, (board, metric)
+            assert here[metric].kind == "counted"
+        assert here["energy"].kind == "modelled"
+        assert here["samples"].value == 150
+    totals = {row.board: row.value for row in rows if row.metric == "sram_total" and row.phase == "train"}
+    assert totals["bit"] <= 16384
+    assert (reference / "report.html").stat().st_size > 10_000
+
+
+def test_training_helps_and_central_training_stands_beside_it(reference: Path) -> None:
+    rows = load_run(reference).rows
+    for variant in ("int8", "int8_central"):
+        accuracy = {row.round: row.value for row in rows if row.variant == variant and row.metric == "accuracy"}
+        assert accuracy[3] > accuracy[0] + 0.2
+
+
+def test_two_runs_with_one_seed_are_equal(bench: Bench, experiment: Path, reference: Path) -> None:
+    assert_same(reference, run(bench, experiment, "again"))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the awaited moment did not come"
+        time.sleep(0.05)  # polls with a deadline: what is awaited is a file of another process
+
+
+def finished_rounds(reports: Path) -> int:
+    journals = list(reports.glob("runs/*/journal/journal.jsonl"))
+    return journals[0].read_text().count('"event":"round"') if journals else 0
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_killed_in_mid_round_is_resumed_to_the_same_result(
+    bench: Bench, experiment: Path, reference: Path, kind: signal.Signals
+) -> None:
+    reports = bench.folder / f"killed-{kind.name}"
+    process = bench.start("run", str(experiment), "--reports", str(reports))
+    wait_for(lambda: finished_rounds(reports) == 2, 120)  # round 0 and 1: now round 2 is under way
+    os.kill(process.pid, kind)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == (130 if kind == signal.SIGINT else -signal.SIGKILL), err
+    wait_for(lambda: not bench.leftovers(), 20)
+
+    folder = run(bench, experiment, reports.name, "--resume")
+    assert len(list((reports / "runs").iterdir())) == 1
+    assert_same(reference, folder)
+
+
+def test_resume_without_anything_to_resume(bench: Bench, experiment: Path, reference: Path) -> None:
+    done = bench.run("run", str(experiment), "--reports", str(reference.parent.parent), "--resume")
+    assert done.returncode == 2
+    assert "no unfinished run of small" in done.stderr
+
+
+def test_nothing_is_left_running(bench: Bench, reference: Path) -> None:
+    assert bench.leftovers() == []
+    assert reference.is_dir()
