@@ -73,7 +73,7 @@ def reduce_images(images: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[
     total = blocks.sum(axis=(2, 4), dtype=np.int32)
     divisor = _DEVIATION * rows * columns
     features = (2 * 2**EXPONENT * (total - _MEAN * rows * columns) + divisor) // (2 * divisor)
-    return np.clip(features, -128, 127).astype(np.int8)[:, np.newaxis]
+    return np.asarray(np.clip(features, -128, 127)[:, np.newaxis], dtype=np.int8)
 
 
 def _read(path: Path, magic: int, dimensions: int) -> NDArray[np.uint8]:

@@ -84,7 +84,7 @@ def _shares(
     preferred: NDArray[np.bool_],
     count: int,
 ) -> NDArray[np.int64]:
-    """Divides `count` samples among preferred clients by Dirichlet shares, and what does not fit among all with room."""
+    """Divides `count` samples by Dirichlet shares among preferred clients; what does not fit, among all with room."""
     shares = np.maximum(generator.dirichlet(np.full(len(room), alpha)), 1e-12)
     counts = np.zeros(len(room), dtype=np.int64)
     while (left := count - int(counts.sum())) > 0:

@@ -46,6 +46,8 @@ class Journal:
         self._events: list[dict[str, Any]] = []
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            for torn in folder.glob(".*.npz.*"):  # a model that a kill kept from becoming whole
+                torn.unlink()
             if self._path.exists():
                 self._load()
         if not self._events:

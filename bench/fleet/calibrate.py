@@ -2,10 +2,10 @@
 
     python -m bench.fleet.calibrate demo_float32
 
-trains the float32 program on 6,000 seeded Fashion-MNIST images and prints, for each weight and each stored activation, the
-largest exponent with which `COVERED` of all values fit int8 (those beyond are clipped). These are the exponents in
-demo_int8's plan.json and program.cpp. Few values are clipped on purpose: a bit more of resolution for all others is
-worth more, and a clipped weight still trains.
+trains the float32 program on 6,000 seeded Fashion-MNIST images and prints, for each weight and each stored activation,
+the largest exponent with which the share `COVERED` of all values fits int8 (those beyond are clipped). These are the
+exponents in demo_int8's plan.json and program.cpp. A few values are clipped on purpose: a bit more of resolution for
+all others is worth more, and a clipped weight still trains.
 """
 
 import argparse
@@ -65,7 +65,13 @@ def _apply(layer: Layer, values: Values, x: Map) -> Map:
 
 
 def calibrate(
-    program: str, *, seed: int = 1, samples: int = 6000, passes: int = 6, learning_rate: float = 0.06, decay: float = 0.6
+    program: str,
+    *,
+    seed: int = 1,
+    samples: int = 6000,
+    passes: int = 6,
+    learning_rate: float = 0.06,
+    decay: float = 0.6,
 ) -> dict[str, int]:
     """Exponents by name: of each weight tensor, and `layers.N` of each layer's output that is stored.
 
@@ -85,7 +91,9 @@ def calibrate(
         rate = learning_rate * decay**index
         params, _ = engine.train(params, data.train_x[chosen], data.train_y[chosen], learning_rate=rate, seed=seed)
     values = engine.plan.decode(params)
-    found = {tensor.name: exponent_for(values[tensor.name]) for tensor in engine.plan.trained if tensor.kind == "weight"}
+    found = {
+        tensor.name: exponent_for(values[tensor.name]) for tensor in engine.plan.trained if tensor.kind == "weight"
+    }
     outputs = list(forward(engine.plan, values, data.train_x[chosen[:1000]]))
     for index, (layer, output) in enumerate(outputs[:-1]):  # the last layer's are accumulators
         following = outputs[index + 1][0]

@@ -1,7 +1,7 @@
 """A training program compiled for the host and driven through ctypes: the same arithmetic as on a board.
 
-The library is compiled once for each state of the sources and kept in the cache folder (`.cache/engine` in the project's
-root, or below `$FTTE_CACHE`) under a name that is a hash of everything that goes into it, compiler version included.
+The library is compiled once for each state of the sources and kept in the cache folder (`.cache/engine` in the
+project's root, or `$FTTE_CACHE/engine`) under a name that hashes everything that goes into it, compiler included.
 Calls keep no state in the library and release Python's lock, so threads may share an Engine.
 """
 
@@ -174,7 +174,7 @@ class Engine:
             steps = (first + np.arange(len(flat) if count is None else count, dtype=np.int64)) % max(1, len(flat))
         else:
             steps = np.asarray(order, dtype=np.int64)
-        if len(steps) and not (0 <= int(steps.min()) and int(steps.max()) < len(flat)):
+        if len(steps) and not (int(steps.min()) >= 0 and int(steps.max()) < len(flat)):
             raise ConfigError(f"program {self.plan.name}: training order leaves the {len(flat)} samples given")
         indices = np.ascontiguousarray(steps, dtype=np.uint32)
         totals = _Totals()
@@ -208,7 +208,7 @@ class Engine:
                 f"program {self.plan.name}: samples {samples.dtype}{list(samples.shape)} with {len(labels)} labels; "
                 f"the plan says {self.plan.sample_bytes} int8 features a sample"
             )
-        if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < self.plan.classes):
+        if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < self.plan.classes):
             raise ConfigError(f"program {self.plan.name}: labels must be in 0..{self.plan.classes - 1}")
         return flat, np.ascontiguousarray(labels, dtype=np.uint8)
 
@@ -278,7 +278,7 @@ def compile_shared(files: Sequence[Path], firmware: Path, name: str) -> Path:
 
 
 def compile_program(program: str, firmware: Path = FIRMWARE) -> Path:
-    """Path of a program's shared library, compiled if the cache has none for these sources. Raises as compile_shared."""
+    """Path of a program's shared library, compiled if the cache lacks it. Raises as compile_shared does."""
     return compile_shared([*sources(program, firmware), _API], firmware, program)
 
 

@@ -97,7 +97,7 @@ def energy_uj(seconds: float, milliamperes: float, volt: float) -> float:
 
 
 def modelled_round(recorder: Recorder, boards: Sequence[BoardRound]) -> list[Measurement]:
-    """Rows of a round, all `modelled`: each board's `energy` by phase, `step_time`, `round_time`, and the cohort's time.
+    """Rows of a round, all `modelled`: a board's `energy` by phase, `step_time`, `round_time`; the cohort's time.
 
     A board's own `round_time` is how long it is busy; the cohort's (empty board) is the slowest board's. Boards that
     counted nothing have no rows, nor have boards without a run current (`energy.run_ma` 0) any `energy`.

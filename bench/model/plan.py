@@ -153,7 +153,7 @@ class Plan(_Section):
         return values
 
     def encode_down(self, values: Mapping[str, NDArray[np.float64]]) -> bytes:
-        """The bytes that the server sends: values rounded to the nearest (halves up) and clipped to their tensor's range.
+        """The bytes that the server sends: values rounded to nearest (halves up) and clipped to their tensor's range.
 
         Args:
             values: a real array for every weight and bias, of the tensor's shape.
@@ -253,7 +253,8 @@ def _check_layout(plan: Plan) -> None:
             raise ValueError(f"tensor {tensor.name}: offset {tensor.offset}, but the tensor before ends at {end}")
         if tensor.offset % _DTYPES[tensor.dtype].itemsize:
             raise ValueError(f"tensor {tensor.name}: offset {tensor.offset} is not aligned for {tensor.dtype}")
-        if (tensor.kind == "residual") != (tensor.offset >= plan.down_bytes):
+        down = tensor.offset + tensor.bytes <= plan.down_bytes
+        if (tensor.kind == "residual") == down or (not down and tensor.offset < plan.down_bytes):
             raise ValueError(
                 f"tensor {tensor.name}: residuals lie behind down_bytes {plan.down_bytes}, all else before"
             )
@@ -277,7 +278,8 @@ def _check_residuals(plan: Plan) -> None:
             raise ValueError(f"tensor {tensor.name}: must be int8 and refine one int8 weight that no other refines")
         if weight.shape != tensor.shape or tensor.exponent != weight.exponent + RESIDUAL_BITS:
             raise ValueError(
-                f"tensor {tensor.name}: must have the shape of {weight.name} and exponent {weight.exponent + RESIDUAL_BITS}"
+                f"tensor {tensor.name}: must have the shape of {weight.name} "
+                f"and exponent {weight.exponent + RESIDUAL_BITS}"
             )
         refined.add(weight.name)
 

@@ -6,10 +6,10 @@ called measured.
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -23,13 +23,29 @@ from bench.link.session import BoardSilent, Session
 from bench.meters.counter import PhaseCounter
 from bench.rack import flash as pyocd
 from bench.rack import image as images
+from bench.rack import recovery
 from bench.rack.inventory import BoardEntry
 from bench.rack.manifest import BoardManifest, load_manifest
 
+_RESYNC_S = 2.0  # for a board that is well and only missed something
 _BOOT_S = 10.0  # from reset to HELLO, at most: image checksum, clock fallbacks, a slow virtual board
+_REOPEN_S = 0.2  # between attempts to open a line that went away
 _DATA_TIMEOUT_S = 30.0  # a board checks its whole partition; 220 KB take an nRF51 about 0.3 s
 
 Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where a board is reached: pyOCD's probe id, the serial line's URL, and what counts its instructions, if any."""
+
+    probe: str
+    serial: str
+    counter: PhaseCounter | None = None
+
+
+PowerCycle = Callable[[threading.Event | None], Ends]
+"""Switches a board off and on; an event that is set ends it early. Raises InfrastructureError."""
 
 
 class BoardLog:
@@ -56,16 +72,16 @@ class BoardLog:
 class Board:
     """A board that this process has locked. `exclusive` is for the clients of this process that share it."""
 
-    def __init__(self, entry: BoardEntry, serial: str, log: BoardLog, counter: PhaseCounter | None = None) -> None:
-        """`serial` is the URL of the line; `counter` counts instructions where the board is emulated."""
+    def __init__(self, entry: BoardEntry, ends: Ends, log: BoardLog, power_cycle: PowerCycle | None = None) -> None:
+        """`power_cycle` switches the board off and on and says where it is reached then; None where nothing can."""
         self.entry = entry
         self.name = entry.name
         self.manifest: BoardManifest = load_manifest(entry.env)
         self.log = log
-        self.counter = counter
         self.exclusive = threading.Lock()
         self.on_line: Step | None = None  # is given what the board prints, beside the log
-        self._serial = serial
+        self._ends = ends
+        self._power_cycle = power_cycle
         self._device: Device | None = None
         self._flashed: tuple[bytes, bytes | None] | None = None
 
@@ -77,24 +93,33 @@ class Board:
     def device(self) -> Device:
         """The board at the end of its line, which is opened when it is not yet. Raises InfrastructureError."""
         if self._device is None:
-            port = open_port(self._serial, self.entry.baud)
+            port = open_port(self._ends.serial, self.entry.baud)
             self._device = Device(Session(port, on_log=self._heard))
         return self._device
 
     def connect(self, *, wait_s: float = _BOOT_S, cancelled: threading.Event | None = None) -> Hello:
         """Says hello until the board answers, `wait_s` at most.
 
-        Raises BoardSilent (InfrastructureError) when it does not.
+        A line that goes away meanwhile, as the port of a chip's own USB does at a reset, is opened anew.
+
+        Raises InfrastructureError: BoardSilent when there is no answer, else when the line cannot be opened.
         """
-        device = self.device()
-        device.session.cancelled = cancelled
         deadline = time.monotonic() + wait_s
+        self.device()  # a port that is busy or absent is told at once
         while True:
             try:
+                device = self.device()
+                device.session.cancelled = cancelled
                 return device.hello(check=False, timeout_s=0.5, retries=0)
             except BoardSilent:
                 if time.monotonic() >= deadline:
                     raise
+            except InfrastructureError as error:
+                self.log(f"the line: {error}")
+                self.close()
+                if time.monotonic() >= deadline:
+                    raise
+                (cancelled or threading.Event()).wait(_REOPEN_S)
 
     def close(self) -> None:
         """Closes the line."""
@@ -119,7 +144,7 @@ class Board:
             image: the whole patched image; it must be for this board's environment.
             data: the partition to lie in flash; None leaves it as it is.
             force: flash even what is already there.
-            cancelled: ends it early with FlashCancelled.
+            cancelled: ends it early with FlashCancelledError or the link's Cancelled.
             step: is told in a few words what is being done.
 
         Returns:
@@ -145,7 +170,7 @@ class Board:
                 return False
             step(f"flashing {sum(map(len, segments.values())) / 1024:.0f} KB" + (" again" if again else ""))
             pyocd.flash(
-                self.entry,
+                self._target(),
                 segments,
                 timeout_s=self.manifest.flash_timeout_s,
                 log=self.log,
@@ -158,47 +183,56 @@ class Board:
                 step("flashed and verified")
                 return True
             self.log("what the board reports is not what was flashed")
-        raise DeviceError(
-            f"board {self.name}: flashed twice, and what it runs is still not what was written: "
-            f"{self._state(descriptor)}; see {self.log.path}"
-        )
+        raise self._not_taken(descriptor)
 
     def reset(self, cancelled: threading.Event | None = None) -> Hello:
         """Resets through the probe and waits for the boot. Raises InfrastructureError."""
         self.device()  # the line is open before the reset, so that the boot log is kept
-        pyocd.reset(self.entry, log=self.log, cancelled=cancelled)
+        pyocd.reset(self._target(), log=self.log, cancelled=cancelled)
         return self.connect(cancelled=cancelled)
 
-    def recover(self, cancelled: threading.Event | None = None) -> None:
-        """Brings the board back: resync, reset, flash again, power-cycle; each rung once, stopping where it answers.
+    def recover(self, cancelled: threading.Event | None = None) -> str:
+        """Brings the board back: resync, reset, flash again, power-cycle; each rung once. Returns the one that helped.
+
+        It is back when it answers, runs what was flashed last, and its data is whole.
 
         Raises InfrastructureError, naming the rungs that were tried.
         """
+        return recovery.climb(self, cancelled)
+
+    def rungs(self, cancelled: threading.Event | None) -> list[tuple[str, Callable[[], object]]]:
+        """See recovery.Recoverable."""
         rungs: list[tuple[str, Callable[[], object]]] = [
-            ("resync", lambda: self.connect(wait_s=2.0, cancelled=cancelled)),
+            ("resync", lambda: self.connect(wait_s=_RESYNC_S, cancelled=cancelled)),
             ("reset", lambda: self.reset(cancelled)),
         ]
         flashed = self._flashed
         if flashed is not None:
             rungs.append(("flash", lambda: self.flash(*flashed, force=True, cancelled=cancelled)))
-        if self.entry.power is not None:
-            rungs.append(("power-cycle", lambda: self._power_cycle(cancelled)))
-        tried = []
-        for name, rung in rungs:
-            self.log(f"recovery: {name}")
-            try:
-                rung()
-            except (InfrastructureError, DeviceError) as error:
-                tried.append(f"{name}: {error}")
-                self.close()  # a line that vanished with the board is opened anew by the next rung
-            else:
-                self.log(f"recovered by {name}")
-                return
-        raise InfrastructureError(f"board {self.name} does not come back: " + "; ".join(tried))
+        cycle = self._power_cycle
+        if cycle is not None:
+            rungs.append(("power-cycle", lambda: self._off_and_on(cycle, cancelled)))
+            if flashed is not None:
+                rungs.append(("flash after power-cycle", lambda: self.flash(*flashed, cancelled=cancelled)))
+        return rungs
+
+    def check(self, cancelled: threading.Event | None) -> None:
+        """See recovery.Recoverable."""
+        if self._flashed is None:
+            return
+        image, data = self._flashed
+        descriptor = images.verify(image)
+        if not self._runs(descriptor, wait_s=_RESYNC_S, cancelled=cancelled):
+            raise DeviceError(self._state(descriptor))
+        if data is not None and not self._holds(data):
+            raise DeviceError("its data partition is not what was flashed")
 
     def instructions(self, phase: str) -> int | None:
         """Instructions executed so far in a phase; None where only the board's own cycle counter tells."""
-        return None if self.counter is None else self.counter.read()[phase]
+        return None if self._ends.counter is None else self._ends.counter.read()[phase]
+
+    def _target(self) -> pyocd.Target:
+        return pyocd.Target(self.name, self._ends.probe, self.entry.target, self.entry.pack)
 
     def _heard(self, line: str) -> None:
         self.log(f"board: {line}")
@@ -236,32 +270,30 @@ class Board:
         wanted = partition.parse(data)
         try:
             info = self.device().data_info(timeout_s=_DATA_TIMEOUT_S)
-        except BenchError as error:
+        except (InfrastructureError, DeviceError) as error:
             self.log(f"its data partition is not known: {error}")
             return False
         return info.present and info.crc_ok and info.shard_id == wanted.shard_id
+
+    def _not_taken(self, descriptor: images.ImageDescriptor) -> BenchError:
+        state = self._state(descriptor)
+        message = f"board {self.name}: flashed twice, and {state}; see {self.log.path}"
+        if self._device is None or not self._device.session.is_open:
+            return InfrastructureError(message)
+        return DeviceError(message)
 
     def _state(self, descriptor: images.ImageDescriptor) -> str:
         try:
             hello = self.connect(wait_s=1.0)
         except BenchError as error:
-            return str(error)
+            return f"it does not answer: {error}"
         if hello.build_id != descriptor.build_id:
             return f"it runs build {hello.build_id.hex()[:12]}, not {descriptor.build_id.hex()[:12]}"
         if hello.image_crc32 != descriptor.image_crc32:
             return f"its image has CRC-32 {hello.image_crc32:08x}, not {descriptor.image_crc32:08x}"
-        return "its data partition is damaged"
+        return "its data partition is not what was written"
 
-    def _power_cycle(self, cancelled: threading.Event | None) -> None:
-        power = self.entry.power
-        if power is None:
-            return
+    def _off_and_on(self, power_cycle: PowerCycle, cancelled: threading.Event | None) -> None:
         self.close()
-        for command in (power.off, power.on):
-            try:
-                subprocess.run(command, check=True, timeout=30, stdin=subprocess.DEVNULL, capture_output=True)
-            except (OSError, subprocess.SubprocessError) as error:
-                raise InfrastructureError(f"board {self.name}: power command {command[0]}: {error}") from error
-            if command is power.off:
-                (cancelled or threading.Event()).wait(power.off_s)
+        self._ends = power_cycle(cancelled)
         self.connect(wait_s=2 * _BOOT_S, cancelled=cancelled)

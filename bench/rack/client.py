@@ -10,7 +10,7 @@ from bench.federation.client import Progress, TrainJob, Update
 from bench.link.counters import Counters
 from bench.link.device import Device
 from bench.link.messages import Stats, TrainResult
-from bench.link.session import BoardReset, BoardSilent
+from bench.link.session import BoardReset, BoardSilent, Refused
 from bench.model.plan import Plan
 from bench.rack.board import Board
 from bench.results.table import Measurement, Recorder
@@ -55,9 +55,9 @@ class BoardClient:
         return self._count
 
     def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Update:
-        """Trains on the board; after a reset of the board in between, once more from the start.
+        """Trains on the board; when it resets, falls silent or refuses in between, once more after its recovery.
 
-        Raises BenchError: the board is silent, refuses, resets twice, or `cancelled` was set.
+        Raises BenchError: it fails twice, does not come back, or `cancelled` was set.
         """
         while not self._board.exclusive.acquire(timeout=0.1):
             if cancelled.is_set():
@@ -65,7 +65,7 @@ class BoardClient:
         try:
             try:
                 work = self._work(job, progress, cancelled)
-            except (BoardReset, BoardSilent) as error:
+            except (BoardReset, BoardSilent, Refused) as error:
                 if cancelled.is_set():
                     raise
                 self._board.log(f"{self._name}: {error}; trying once more")

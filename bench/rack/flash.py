@@ -10,11 +10,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import process
 from bench.errors import BenchError, ConfigError, InfrastructureError
-from bench.rack.inventory import BoardEntry
 
 _AT_ONCE = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
 _RESET_TIMEOUT_S = 30.0
@@ -23,12 +23,22 @@ _POLL_S = 0.1  # how late a cancellation may be noticed
 Log = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Target:
+    """What pyOCD has to know of a board: the probe's unique id, its name for the chip, a CMSIS pack. `name` is ours."""
+
+    name: str
+    probe: str
+    target: str
+    pack: str | None = None
+
+
 class FlashCancelledError(BenchError):
     """The caller's event was set; the board may be partly flashed, which the next flash mends."""
 
 
 def flash(
-    entry: BoardEntry,
+    target: Target,
     segments: Mapping[int, bytes],
     *,
     timeout_s: float,
@@ -47,61 +57,61 @@ def flash(
         FlashCancelledError: `cancelled` was set.
     """
     with tempfile.TemporaryDirectory(prefix="bench-flash-") as folder:
-        arguments = ["flash", *_common(entry)]
+        arguments = ["flash", *_common(target)]
         if trust_nothing:
             arguments += ["-O", "smart_flash=false"]
         for address, data in segments.items():
             file = Path(folder) / f"{address:08x}.bin"
             file.write_bytes(data)
             arguments.append(f"{file}@{address:#x}")
-        _run(entry, arguments, timeout_s, log, cancelled)
+        _run(target, arguments, timeout_s, log, cancelled)
 
 
-def reset(entry: BoardEntry, *, log: Log, cancelled: threading.Event | None = None) -> None:
+def reset(target: Target, *, log: Log, cancelled: threading.Event | None = None) -> None:
     """Resets a board through its probe. Errors as for `flash`."""
-    _run(entry, ["reset", *_common(entry)], _RESET_TIMEOUT_S, log, cancelled)
+    _run(target, ["reset", *_common(target)], _RESET_TIMEOUT_S, log, cancelled)
 
 
-def _common(entry: BoardEntry) -> list[str]:
+def _common(target: Target) -> list[str]:
     # -W: never wait for a probe to appear. A locked nRF is not mass-erased behind its owner's back.
-    arguments = ["-W", "--no-config", "--uid", entry.probe, "--target", entry.target, "-O", "auto_unlock=false"]
-    return [*arguments, "--pack", entry.pack] if entry.pack else arguments
+    arguments = ["-W", "--no-config", "--uid", target.probe, "--target", target.target, "-O", "auto_unlock=false"]
+    return [*arguments, "--pack", target.pack] if target.pack else arguments
 
 
 def _run(
-    entry: BoardEntry, arguments: Sequence[str], timeout_s: float, log: Log, cancelled: threading.Event | None
+    target: Target, arguments: Sequence[str], timeout_s: float, log: Log, cancelled: threading.Event | None
 ) -> None:
     log(f"$ pyocd {' '.join(arguments)}")
     try:
-        with _turn(entry, cancelled):
+        with _turn(target, cancelled):
             ended = process.run([sys.executable, "-m", "pyocd", *arguments], timeout_s=timeout_s, cancelled=cancelled)
     except process.NotEndedError as error:
         _log_output(log, error.output)
         if isinstance(error, process.CancelledError):
-            raise _cancelled(entry) from error
+            raise _cancelled(target) from error
         raise InfrastructureError(
-            f"board {entry.name}: pyocd {arguments[0]} did not end within {timeout_s:.0f} s: check the probe "
-            f"{entry.probe} and the board's power (flash_timeout_s is in its manifest)"
+            f"board {target.name}: pyocd {arguments[0]} did not end within {timeout_s:.0f} s: check the probe "
+            f"{target.probe} and the board's power (flash_timeout_s is in its manifest)"
         ) from error
     _log_output(log, ended.output)
     if ended.code != 0:
-        raise _failure(entry, arguments[0], ended)
+        raise _failure(target, arguments[0], ended)
 
 
 @contextmanager
-def _turn(entry: BoardEntry, cancelled: threading.Event | None) -> Iterator[None]:
+def _turn(target: Target, cancelled: threading.Event | None) -> Iterator[None]:
     """One of as many pyOCDs at a time as there are processors: more would run into each other's time limits."""
     while not _AT_ONCE.acquire(timeout=_POLL_S):
         if cancelled is not None and cancelled.is_set():
-            raise _cancelled(entry)
+            raise _cancelled(target)
     try:
         yield
     finally:
         _AT_ONCE.release()
 
 
-def _cancelled(entry: BoardEntry) -> FlashCancelledError:
-    return FlashCancelledError(f"board {entry.name}: flashing was cancelled; the next flash mends it")
+def _cancelled(target: Target) -> FlashCancelledError:
+    return FlashCancelledError(f"board {target.name}: flashing was cancelled; the next flash mends it")
 
 
 def _log_output(log: Log, output: str) -> None:
@@ -127,15 +137,15 @@ _HINTS = (
 _DECORATION = re.compile(r"^\d{7} [CEWID] |(\s*\[\w+\])$")  # milliseconds and level before, pyOCD's module behind
 
 
-def _failure(entry: BoardEntry, verb: str, ended: process.Ended) -> BenchError:
+def _failure(target: Target, verb: str, ended: process.Ended) -> BenchError:
     lines = [_DECORATION.sub("", line.strip()) for line in ended.output.splitlines() if line.strip()]
     words = ("error", "not recognized", "unknown", "no connected", "no available", "no ack", "fail", "locked")
     telling = [line for line in lines if any(word in line.lower() for word in words)]
     excerpt = (telling or lines[-1:] or ["it printed nothing"])[0]
     lower = ended.output.lower()
-    message = f"board {entry.name}: pyocd {verb} failed (exit {ended.code}): {excerpt}"
+    message = f"board {target.name}: pyocd {verb} failed (exit {ended.code}): {excerpt}"
     for sign, hint in _CONFIG_SIGNS:
         if sign in lower and ("not recognized" in lower or "unknown" in lower):
             return ConfigError(f"{message}; {hint}")
     hint = next((hint for sign, hint in _HINTS if sign in lower), "the board's log has all of pyOCD's output")
-    return InfrastructureError(f"{message}; probe {entry.probe}: {hint}")
+    return InfrastructureError(f"{message}; probe {target.probe}: {hint}")

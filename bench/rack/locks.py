@@ -1,4 +1,9 @@
-"""One user a board: a kernel lock, which cannot outlive its holder, and a record that says who holds it."""
+"""One user a board.
+
+A *lock* is held by a process while it uses the board: a kernel lock, which cannot outlive its holder, and a record that
+says who holds it. A *reservation* is made by a person and stays until it is given back: only that user's processes
+can then lock the board.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,9 @@ import os
 import re
 import socket
 import tempfile
+import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,6 +26,9 @@ from types import TracebackType
 from typing import Self
 
 from bench.errors import InfrastructureError
+
+_RECORD_BYTES = 4096
+_PROBED_S = 0.2  # longer than anyone takes to look who holds a lock
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,19 @@ class Holder:
         return f"{self.user}, process {self.pid} on {self.host}, since {self.since} ({self.purpose})"
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """Who keeps a board for themselves, since when (ISO 8601, UTC) and what for."""
+
+    user: str
+    host: str
+    since: str
+    purpose: str
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.host}, since {self.since} ({self.purpose})"
+
+
 def lock_folder() -> Path:
     """Where lock files lie: shared by all users of this machine, since they share its probes."""
     named = os.environ.get("BENCH_LOCK_DIR")
@@ -47,9 +71,9 @@ def lock_folder() -> Path:
     return folder
 
 
-def _path(key: str) -> Path:
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", key)[:60]
-    return lock_folder() / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.lock"
+def _path(key: str, suffix: str) -> Path:
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", key)[-60:]
+    return lock_folder() / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.{suffix}"
 
 
 class BoardLock:
@@ -57,29 +81,28 @@ class BoardLock:
 
     def __init__(self, key: str, name: str, purpose: str) -> None:
         """`key` is the probe, which is what two users would fight for; `name` the board's, for messages."""
-        self._path = _path(key)
+        self._key = key
+        self._path = _path(key, "lock")
         self._name = name
         self._purpose = purpose
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Raises InfrastructureError that names the holder when the board is taken."""
+        """Raises InfrastructureError that names the holder when the board is taken, or reserved by another user."""
+        fd = self._open()
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            with suppress(OSError):  # another user's file is already open to all
-                os.fchmod(fd, 0o666)
-        except OSError as error:
-            raise InfrastructureError(
-                f"{self._path}: {error.strerror}; set BENCH_LOCK_DIR to another folder"
-            ) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(fd)
+            self._check_reservation()
         except BlockingIOError as error:
-            held = _read(fd)
+            held = _holder_in(fd)
             os.close(fd)
-            raise InfrastructureError(f"board {self._name} is in use by {held or 'another process'}") from error
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        record = Holder(os.getpid(), getpass.getuser(), socket.gethostname(), since, self._purpose)
+            raise InfrastructureError(
+                f"board {self._name} is in use by {held or 'another process'}: wait for it, or end it"
+            ) from error
+        except BaseException:
+            os.close(fd)
+            raise
+        record = Holder(os.getpid(), getpass.getuser(), socket.gethostname(), _now(), self._purpose)
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(asdict(record)).encode(), 0)
         self._fd = fd
@@ -90,6 +113,28 @@ class BoardLock:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
+
+    def _open(self) -> int:
+        try:
+            # Not O_CREAT on a file that exists: in a sticky folder the kernel refuses that for another user's file
+            # (fs.protected_regular).
+            with suppress(FileNotFoundError):
+                return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            with suppress(OSError):
+                os.fchmod(fd, 0o666)  # whatever the umask: it is every user's
+        except OSError as error:
+            raise InfrastructureError(
+                f"{self._path}: cannot be opened: {error.strerror}; set BENCH_LOCK_DIR"
+            ) from error
+        return fd
+
+    def _check_reservation(self) -> None:
+        kept = reservation(self._key)
+        if kept is not None and kept.user != getpass.getuser():
+            raise InfrastructureError(
+                f"board {self._name} is reserved by {kept}; they free it with `bench rack unlock {self._name}`"
+            )
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -103,22 +148,76 @@ class BoardLock:
 
 def holder(key: str) -> Holder | None:
     """Who holds the board with this probe now; None when nobody does, whatever an old record says."""
-    path = _path(key)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(_path(key, "lock"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _read(fd) or Holder(0, "?", "?", "?", "?")
+        return _holder_in(fd) or Holder(0, "?", "?", "?", "?")
     finally:
         os.close(fd)
     return None
 
 
-def _read(fd: int) -> Holder | None:
+def reserve(key: str, name: str, purpose: str) -> Reservation:
+    """Keeps a board for this user until `unreserve`. Raises InfrastructureError when it is in use or reserved."""
+    with BoardLock(key, name, "reserving it"):
+        kept = Reservation(getpass.getuser(), socket.gethostname(), _now(), purpose)
+        path = _path(key, "reserved")
+        _write(path, lambda: path.write_text(json.dumps(asdict(kept)), encoding="utf-8"))
+        return kept
+
+
+def unreserve(key: str, name: str, *, force: bool = False) -> bool:
+    """Gives a reserved board back; returns whether it was reserved.
+
+    Raises InfrastructureError when it is another user's, unless `force`.
+    """
+    kept = reservation(key)
+    if kept is None:
+        return False
+    if kept.user != getpass.getuser() and not force:
+        raise InfrastructureError(f"board {name} is reserved by {kept}, not by you; --force takes it from them")
+    path = _path(key, "reserved")
+    _write(path, lambda: path.unlink(missing_ok=True))
+    return True
+
+
+def reservation(key: str) -> Reservation | None:
+    """Who keeps the board with this probe for themselves."""
     try:
-        return Holder(**json.loads(os.pread(fd, 4096, 0)))
+        return Reservation(**json.loads(_path(key, "reserved").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _lock(fd: int) -> None:
+    """Raises BlockingIOError. Not at the first try: `holder()` takes every lock for a moment, to see whether it can."""
+    deadline = time.monotonic() + _PROBED_S
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            threading.Event().wait(_PROBED_S / 10)
+
+
+def _write(path: Path, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except OSError as error:
+        raise InfrastructureError(f"{path}: cannot be changed: {error.strerror}") from error
+
+
+def _holder_in(fd: int) -> Holder | None:
+    try:
+        return Holder(**json.loads(os.pread(fd, _RECORD_BYTES, 0)))
     except (ValueError, TypeError):
         return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

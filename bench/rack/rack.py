@@ -5,18 +5,26 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from bench.errors import BenchError, ConfigError
+from pydantic import TypeAdapter
+
+from bench.errors import BenchError, ConfigError, DeviceError, InfrastructureError
 from bench.meters.counter import PhaseCounter
-from bench.rack.board import Board, BoardLog
+from bench.rack.board import Board, BoardLog, Ends, PowerCycle
 from bench.rack.inventory import BoardEntry, Inventory
 from bench.rack.locks import BoardLock
-from bench.rack.manifest import load_manifest
+from bench.rack.power import power_cycle
+from bench.virtual.spec import VirtualBoardSpec
+
+if TYPE_CHECKING:
+    from bench.virtual.rack import Endpoint, VirtualRack
 
 STATE_DIR = Path(".bench")
 _VIRTUAL = "virtual"
@@ -56,110 +64,135 @@ class Rack:
         with ExitStack() as stack:
             for entry in sorted(entries, key=lambda entry: entry.name):  # one order for all: no deadlock, no livelock
                 stack.enter_context(BoardLock(lock_key(entry, state_dir), entry.name, purpose))
-            running = stack.enter_context(virtual_boards(entries, state_dir))
+            virtual = stack.enter_context(_virtual_boards(entries, state_dir))
             boards = []
             for entry in entries:
                 log = BoardLog((log_dir or state_dir / "logs") / f"{entry.name}.log")
                 stack.callback(log.close)
-                board = Board(*_ends(entry, running), log=log, counter=_counter(entry, running))
+                board = Board(entry, virtual.ends(entry), log, virtual.power_cycle(entry))
                 stack.callback(board.close)
                 boards.append(board)
             yield Rack(inventory, boards)
 
 
+class _Virtual:
+    """The emulated boards in use, and how all boards are reached and switched off and on."""
+
+    def __init__(self, held: Mapping[str, Endpoint], own: VirtualRack | None) -> None:
+        self._held = held
+        self._own = own
+
+    def ends(self, entry: BoardEntry) -> Ends:
+        if entry.virtual is None:
+            return Ends(entry.probe, entry.serial)
+        endpoint = self._held.get(entry.name)
+        if endpoint is None:
+            assert self._own is not None
+            endpoint = self._own.endpoints[entry.name]
+        assert endpoint.probe is not None  # only host boards have none, which are not on a rack
+        counter = None if endpoint.counter is None else PhaseCounter(endpoint.counter)
+        return Ends(endpoint.probe, endpoint.serial, counter)
+
+    def power_cycle(self, entry: BoardEntry) -> PowerCycle | None:
+        """By the inventory's commands; an emulated board by starting its process anew, if that is ours."""
+        power, own = entry.power, self._own
+        if power is not None and power.kind == "command":
+
+            def by_command(cancelled: threading.Event | None) -> Ends:
+                power_cycle(entry.name, power, cancelled)
+                return self.ends(entry)
+
+            return by_command
+        if own is None or entry.virtual is None or entry.name in self._held:
+            return None
+
+        def by_restart(_cancelled: threading.Event | None) -> Ends:
+            own.restart(entry.name)
+            return self.ends(entry)
+
+        return by_restart
+
+
 @contextmanager
-def virtual_boards(entries: Sequence[BoardEntry], state_dir: Path) -> Iterator[Mapping[str, Any]]:
-    """The running emulated boards among `entries`: those of a `bench rack up`, or started for the time being."""
+def _virtual_boards(entries: Sequence[BoardEntry], state_dir: Path) -> Iterator[_Virtual]:
+    """The emulated boards among `entries`: those of a live `bench rack up`, the others started for the time being."""
     wanted = [entry for entry in entries if entry.virtual is not None]
-    held = _held_endpoints(state_dir)
+    held = _held_endpoints(state_dir) if wanted else {}
     missing = [entry for entry in wanted if entry.name not in held]
-    with ExitStack() as stack:
-        started: Mapping[str, Any] = {}
-        if missing:
-            from bench.virtual.rack import VirtualRack  # what emulation needs is optional
-
-            virtual = VirtualRack([_spec(entry) for entry in missing], state_dir / _VIRTUAL)
-            started = stack.enter_context(virtual).endpoints
-        yield {**held, **started}
+    if not missing:
+        yield _Virtual(held, None)
+        return
+    with _virtual_rack(missing, state_dir) as own:
+        yield _Virtual(held, own)
 
 
 @contextmanager
-def keep_up(inventory: Inventory, state_dir: Path = STATE_DIR) -> Iterator[Mapping[str, Any]]:
+def keep_up(
+    inventory: Inventory, names: Sequence[str] | None = None, *, state_dir: Path = STATE_DIR
+) -> Iterator[Mapping[str, Endpoint]]:
     """Keeps a rack's emulated boards running for other commands to join, as `bench rack up` does.
 
     Raises:
-        ConfigError: the rack has none, or another `bench rack up` runs here.
+        ConfigError: there are none among these boards.
+        InfrastructureError: another `bench rack up` runs here, or a board is in use.
     """
-    entries = [entry for entry in inventory.boards if entry.virtual is not None]
+    entries = [entry for entry in inventory.select(names) if entry.virtual is not None]
     if not entries:
         raise ConfigError(f"{inventory.path}: none of these boards is virtual; there is nothing to keep up")
     path = _up_file(state_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"a `bench rack up` already runs here ({path})") from error
-        from bench.virtual.rack import VirtualRack
-
-        with VirtualRack([_spec(entry) for entry in entries], state_dir / _VIRTUAL) as virtual:
-            file.truncate(0)
-            file.write(json.dumps({name: _plain(endpoint) for name, endpoint in virtual.endpoints.items()}))
-            file.flush()
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("a+"))
+        with ExitStack() as locks:  # until others can join: whoever has a board has started it for themselves
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                locks.enter_context(BoardLock(lock_key(entry, state_dir), entry.name, "bench rack up, starting"))
             try:
-                yield virtual.endpoints
-            finally:
-                file.truncate(0)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InfrastructureError(f"a `bench rack up` already runs here ({path}); use or end it") from error
+            virtual = stack.enter_context(_virtual_rack(entries, state_dir))
+            file.truncate(0)
+            file.write(
+                json.dumps({name: asdict(endpoint) for name, endpoint in virtual.endpoints.items()}, default=str)
+            )
+            file.flush()
+            stack.callback(file.truncate, 0)
+        yield virtual.endpoints
+
+
+def _virtual_rack(entries: Sequence[BoardEntry], state_dir: Path) -> VirtualRack:
+    from bench.virtual.rack import VirtualRack  # what emulation needs is optional
+
+    return VirtualRack([_spec(entry) for entry in entries], state_dir / _VIRTUAL)
 
 
 def _up_file(state_dir: Path) -> Path:
     return state_dir / _VIRTUAL / "up.json"
 
 
-def _plain(endpoint: Any) -> dict[str, str | None]:
-    return {
-        "probe": endpoint.probe,
-        "serial": str(endpoint.serial),
-        "counter": None if endpoint.counter is None else str(endpoint.counter),
-    }
-
-
-def _held_endpoints(state_dir: Path) -> Mapping[str, Any]:
+def _held_endpoints(state_dir: Path) -> Mapping[str, Endpoint]:
     """Endpoints that a live `bench rack up` has written: live as long as it holds the file's lock."""
     from bench.virtual.rack import Endpoint
 
     try:
-        fd = os.open(_up_file(state_dir), os.O_RDONLY)
+        fd = os.open(_up_file(state_dir), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return {}
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         text = os.pread(fd, 1 << 20, 0).decode()
-        return {
-            name: Endpoint(ends["probe"], ends["serial"], Path(ends["counter"]) if ends["counter"] else None)
-            for name, ends in json.loads(text or "{}").items()
-        }
+    else:
+        return {}
     finally:
         os.close(fd)
-    return {}
+    return TypeAdapter(dict[str, Endpoint]).validate_json(text or "{}")
 
 
-def _spec(entry: BoardEntry) -> Any:
-    from bench.virtual.rack import VirtualBoardSpec
-
-    manifest = load_manifest(entry.env)
+def _spec(entry: BoardEntry) -> VirtualBoardSpec:
     assert entry.virtual is not None
-    return VirtualBoardSpec(
-        name=entry.name,
-        env=entry.env,
-        machine=entry.virtual.machine,
-        probe_port=entry.remote_port or 0,
-        flash_base=manifest.flash.base,
-        flash_size=manifest.flash.size,
-        ram_base=manifest.ram.base,
-        ram_size=manifest.ram.size,
-    )
+    spec = VirtualBoardSpec.for_env(entry.name, entry.env, entry.virtual.machine, probe_port=entry.remote_port or 0)
+    return replace(spec, serial_index=entry.virtual.serial_index)
 
 
 def lock_key(entry: BoardEntry, state_dir: Path) -> str:
@@ -167,31 +200,32 @@ def lock_key(entry: BoardEntry, state_dir: Path) -> str:
     return f"virtual:{(state_dir / _VIRTUAL / entry.name).resolve()}" if entry.virtual is not None else entry.probe
 
 
-def _ends(entry: BoardEntry, running: Mapping[str, Any]) -> tuple[BoardEntry, str]:
-    if entry.virtual is None:
-        return entry, entry.serial
-    endpoint = running[entry.name]
-    return entry.model_copy(update={"probe": endpoint.probe}), str(endpoint.serial)
+def at_once(boards: Sequence[Board], work: Callable[[Board], object], cancelled: threading.Event | None = None) -> None:
+    """Runs `work(board)` for all boards at the same time.
 
-
-def _counter(entry: BoardEntry, running: Mapping[str, Any]) -> PhaseCounter | None:
-    if entry.virtual is None or running[entry.name].counter is None:
-        return None
-    return PhaseCounter(running[entry.name].counter)
-
-
-def at_once(boards: Sequence[Board], work: Any) -> None:
-    """Runs `work(board)` for all boards at the same time; raises the first board's error once all have ended."""
+    Raises what the boards raised once all have ended, as one error. When the wait itself is interrupted, `cancelled` is
+    set, which `work` must heed, so that the interrupt goes on at once.
+    """
     with ThreadPoolExecutor(max_workers=max(1, len(boards)), thread_name_prefix="rack") as pool:
-        futures = [(board, pool.submit(work, board)) for board in boards]
-    errors = [(board, future.exception()) for board, future in futures]
-    failed = [(board, error) for board, error in errors if error is not None]
-    if not failed:
+        futures = [pool.submit(work, board) for board in boards]
+        try:
+            wait(futures)
+        except BaseException:
+            if cancelled is not None:
+                cancelled.set()
+            raise
+    errors = []
+    for board, future in zip(boards, futures, strict=True):
+        error = future.exception()
+        if error is not None:
+            board.log(f"failed: {error}")
+            errors.append(error)
+    if not errors:
         return
-    for board, error in failed:
-        board.log(f"failed: {error}")
-    _, first = failed[0]
-    if isinstance(first, BenchError) and len(failed) > 1:
-        raise type(first)("\n".join(str(error) for _, error in failed)) from first
-    assert first is not None
-    raise first
+    first = errors[0]
+    if len(errors) == 1 or not isinstance(first, BenchError):
+        raise first
+    family = next(
+        kind for kind in (ConfigError, InfrastructureError, DeviceError, BenchError) if isinstance(first, kind)
+    )
+    raise family("\n".join(str(error) for error in errors)) from first

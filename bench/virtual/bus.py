@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Protocol
 
-from bench.virtual.flash_controller import BusFault, FlashController
+from bench.virtual.flash_controller import BusError, FlashController
 from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.parts import Part, Region
 
@@ -38,10 +38,11 @@ class Bus:
         self._part = part
         self._memories = memories
         self._controller = controller
+        self._controller_base, self._controller_end = controller.region.base, controller.region.end
         self._ram = ram
         self._private: RegisterBlock | None = None
         self.on_ram_read: Callable[[], None] = lambda: None  # before the debugger reads RAM
-        self.on_ram_written: Callable[[int, int], None] = lambda address, size: None  # after the debugger wrote RAM
+        self.on_ram_written: Callable[[int, int], None] = lambda _address, _size: None  # after the debugger wrote RAM
 
     def attach(self, private: RegisterBlock) -> None:
         """The core's own registers, at 0xE0000000."""
@@ -51,6 +52,8 @@ class Bus:
 
     def read_register(self, address: int, size: int) -> int:
         """A peripheral register or part of it; `size` in bytes."""
+        if size == 4:
+            return self._read_word(address)
         word = self._read_word(address & ~3)
         return word >> 8 * (address & 3) & (1 << 8 * size) - 1
 
@@ -63,34 +66,25 @@ class Bus:
         self._write_word(base, value & 0xFFFFFFFF)
 
     def _read_word(self, address: int) -> int:
-        registers = self._controller.region
-        if registers.holds(address):
-            return self._controller.read(address - registers.base)
+        if self._controller_base <= address < self._controller_end:
+            return self._controller.read(address - self._controller_base)
         if address in self._part.registers:
             return self._part.registers[address]
         if PRIVATE.holds(address) and self._private is not None:
             return self._private.read(address)
         if PERIPHERALS.holds(address):
             return 0
-        raise BusFault(f"nothing at 0x{address:08x}")
+        raise BusError(f"nothing at 0x{address:08x}")
 
     def _write_word(self, address: int, value: int) -> None:
-        registers = self._controller.region
-        if registers.holds(address):
-            self._controller.write(address - registers.base, value)
+        if self._controller_base <= address < self._controller_end:
+            self._controller.write(address - self._controller_base, value)
         elif PRIVATE.holds(address) and self._private is not None:
             self._private.write(address, value)
         elif not PERIPHERALS.holds(address):
-            raise BusFault(f"nothing at 0x{address:08x}")
+            raise BusError(f"nothing at 0x{address:08x}")
 
     # --- memories ---
-
-    def store(self, address: int, data: bytes) -> None:
-        """A store to non-volatile memory, by the controller's rules."""
-        found = self._non_volatile(address, len(data))
-        if found is None:
-            raise BusFault(f"0x{address:08x} is read-only memory")
-        self._controller.store(*found, data)
 
     def _non_volatile(self, address: int, size: int) -> tuple[NonVolatile, int] | None:
         for memory in self._memories:
@@ -109,7 +103,7 @@ class Bus:
         return None
 
     def read(self, address: int, size: int) -> bytes:
-        """Debugger: `size` bytes. Raises BusFault."""
+        """Debugger: `size` bytes. Raises BusError."""
         if ram := self._ram_at(address, size):
             self.on_ram_read()
             return ram[0][ram[1] : ram[1] + size]
@@ -123,19 +117,19 @@ class Bus:
     def _read_registers(self, address: int, size: int) -> bytes:
         start, end = address & ~3, address + size + 3 & ~3
         if not any(region.holds(start, end - start) for region in (PERIPHERALS, PRIVATE)):
-            raise BusFault(f"nothing at 0x{address:08x}, {size} bytes")
+            raise BusError(f"nothing at 0x{address:08x}, {size} bytes")
         words = b"".join(struct.pack("<I", self._read_word(at)) for at in range(start, end, 4))
         return words[address - start : address - start + size]
 
     def write(self, address: int, data: bytes, unit: int) -> None:
-        """Debugger: stores of `unit` bytes each (1, 2 or 4; `data` is a multiple of it). Raises BusFault."""
+        """Debugger: stores of `unit` bytes each (1, 2 or 4; `data` is a multiple of it). Raises BusError."""
         size = len(data)
         if ram := self._ram_at(address, size):
             ram[0][ram[1] : ram[1] + size] = data
             self.on_ram_written(address, size)
-        elif self._non_volatile(address, size):
+        elif found := self._non_volatile(address, size):
             for at in range(0, size, unit):
-                self.store(address + at, data[at : at + unit])
+                self._controller.store(found[0], found[1] + at, data[at : at + unit])
         else:
             for at in range(0, size, unit):
                 self.write_register(address + at, unit, int.from_bytes(data[at : at + unit], "little"))

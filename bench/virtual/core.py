@@ -8,10 +8,11 @@ flash gets the image from its reset vector instead.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from bench.virtual.cpu import PC, SP, XPSR, Cpu, Stop
+from bench.virtual.cpu import PC, Cpu, Stop
 from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.parts import Part
 from bench.virtual.rom_table import rom_table
@@ -81,6 +82,7 @@ class Core:
         self._pristine = False  # QEMU is paused, and nothing was changed since
         self._version = -1  # of the flash that QEMU runs from
         self._pending_reset = False
+        self.on_reset: Callable[[], None] = self.reset  # the board's resets the rest of the part as well
 
     # --- the bus ---
 
@@ -269,10 +271,3 @@ class Core:
         if self._pending_reset:
             self._pending_reset = False
             self.on_reset()
-
-    def on_reset(self) -> None:
-        """Replaced by the board: resets the rest of the part, then calls reset()."""
-        self.reset()
-
-
-__all__ = ["SP", "XPSR", "Core", "Image", "State"]

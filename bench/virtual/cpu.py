@@ -11,6 +11,7 @@ the end of each run; the non-volatile memory itself only ever changes by the con
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import struct
 import threading
@@ -21,28 +22,30 @@ from enum import Enum
 from typing import Any
 
 from bench.errors import ConfigError
-from bench.virtual.flash_controller import BusFault
+from bench.virtual.flash_controller import BusError
 from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.parts import Part, Region
 
 try:
-    import unicorn
-    from unicorn import arm_const, unicorn_const
+    import unicorn as _unicorn
+    from unicorn import arm_const
 except ImportError as error:
     raise ConfigError(
-        "virtual boards execute flash algorithms with Unicorn, which is not installed: pip install 'ftte-bench[virtual]'"
+        "virtual boards execute flash algorithms with Unicorn, which is missing: pip install 'ftte-bench[virtual]'"
     ) from error
 
+unicorn: Any = _unicorn  # its annotations are partial
 _PAGE = 4096
 _NOWHERE = 0xFFFFFFFE  # an end address that no program reaches
 _PERIPHERALS = (Region(0x40000000, 0x20000000), Region(0xE0000000, 0x00100000))
 _EXCEPTION_BREAKPOINT = 7  # QEMU's EXCP_BKPT
 _MODELS = {
-    "cortex-m0": unicorn_const.UC_MODE_MCLASS and arm_const.UC_CPU_ARM_CORTEX_M0,
+    "cortex-m0": arm_const.UC_CPU_ARM_CORTEX_M0,
     "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
     "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
 }
 _THUMB = 1 << 24
+_MASKS = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
 
 # Debug core register numbers (DCRSR.REGSEL) to Unicorn's; 18, 20 and others that no flash algorithm needs are stored.
 REGISTERS: dict[int, int] = {
@@ -72,7 +75,7 @@ class Ports:
 
     read: Callable[[int, int], int]  # address, size
     write: Callable[[int, int, int], None]  # address, size, value
-    store: Callable[[int, bytes], None]  # address in non-volatile memory
+    store: Callable[[NonVolatile, int, bytes], None]  # memory and offset in it
 
 
 def _address_of(buffer: mmap.mmap) -> int:
@@ -91,7 +94,6 @@ class _Copy:
         self.data = mmap.mmap(-1, _pages(memory.region.size))
         self.data[:] = b"\xff" * len(self.data)
         self.refresh(0, memory.region.size)
-        memory.listeners.append(self.refresh)
 
     def refresh(self, offset: int, size: int) -> None:
         self.data[offset : offset + size] = self.memory.read(offset, size)
@@ -103,31 +105,46 @@ class Cpu:
     def __init__(self, part: Part, memories: list[NonVolatile], ports: Ports) -> None:
         self._part = part
         self._ports = ports
-        self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._uc: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(_MODELS[part.core.name])
         self.ram = [(region, mmap.mmap(-1, _pages(region.size))) for region in part.ram]
         for region, buffer in self.ram:
             self._uc.mem_map_ptr(region.base, len(buffer), unicorn.UC_PROT_ALL, _address_of(buffer))
+        self._storing = False  # the core is at it itself: its copy gets the data from Unicorn
         self._copies = [_Copy(memory) for memory in memories]
+        self._ranges: list[tuple[int, int, _Copy]] = []
         for copy in self._copies:
-            self._map_constant(copy.memory.region.base, copy.data)
+            copy.memory.listeners.append(functools.partial(self._changed, copy))
+            self._map_copy(copy.memory.region.base, copy)
         for alias in part.flash_aliases:
-            self._map_constant(alias, self._copies[0].data)
+            self._map_copy(alias, self._copies[0])
         self._map_factory()
         for region in _PERIPHERALS:
-            self._uc.mmio_map(region.base, region.size, self._peripheral_read, region.base, self._peripheral_write, region.base)
+            base = region.base
+            self._uc.mmio_map(base, region.size, self._peripheral_read, base, self._peripheral_write, base)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_WRITE_PROT, self._constant_written)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
         self._other: dict[int, int] = {}  # registers that are only kept
         self._spoilt: list[tuple[_Copy, int, int]] = []
         self._breakpoints: dict[int, int] = {}
         self._stop = Stop.TIME
-        self._fault: BusFault | None = None
+        self._fault: BusError | None = None
         self._deadline = _Deadline(self._uc.emu_stop)
 
     def _map_constant(self, base: int, buffer: mmap.mmap) -> None:
         protection = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
         self._uc.mem_map_ptr(base, len(buffer), protection, _address_of(buffer))
+
+    def _map_copy(self, base: int, copy: _Copy) -> None:
+        self._map_constant(base, copy.data)
+        self._ranges.append((base, base + copy.memory.region.size, copy))
+
+    def _changed(self, copy: _Copy, offset: int, size: int) -> None:
+        if not self._storing:
+            copy.refresh(offset, size)
+            for base, _, mapped in self._ranges:
+                if mapped is copy:
+                    self._uc.ctl_remove_cache(base + offset, base + offset + size)
 
     def _map_factory(self) -> None:
         """Read-only memory is mapped in whole pages; two blocks may share one."""
@@ -220,39 +237,47 @@ class Cpu:
         self._spoilt.clear()
 
     def _peripheral_read(self, _uc: Any, offset: int, size: int, base: int) -> int:
-        self._mend()
+        if self._spoilt:
+            self._mend()
         try:
             return self._ports.read(base + offset, size)
-        except BusFault as fault:
+        except BusError as fault:
             self._fail(fault)
             return 0
 
     def _peripheral_write(self, _uc: Any, offset: int, size: int, value: int, base: int) -> None:
-        self._mend()
+        if self._spoilt:
+            self._mend()
         try:
             self._ports.write(base + offset, size, value)
-        except BusFault as fault:
+        except BusError as fault:
             self._fail(fault)
 
     def _constant_written(self, _uc: Any, _access: int, address: int, size: int, value: int, _data: Any) -> bool:
-        self._mend()
-        data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+        """Tens of thousands of calls for an image. Unicorn then stores `value` to the copy, come what may."""
+        if self._spoilt:
+            self._mend()
+        copy, offset = self._locate(address)
+        if copy is None:
+            self._fail(BusError(f"0x{address:08x} is read-only memory"))
+            return True
+        data = (value & _MASKS[size]).to_bytes(size, "little")
+        self._storing = True
         try:
-            self._ports.store(address, data)
-        except BusFault as fault:
+            self._ports.store(copy.memory, offset, data)
+        except BusError as fault:
             self._fail(fault)
-        for copy in self._copies:
-            offset = self._offset_in(copy, address)
-            if offset is not None and copy.memory.read(offset, size) != data:
-                self._spoilt.append((copy, offset, size))
+        finally:
+            self._storing = False
+        if copy.memory.read(offset, size) != data:
+            self._spoilt.append((copy, offset, size))
         return True
 
-    def _offset_in(self, copy: _Copy, address: int) -> int | None:
-        bases = (copy.memory.region.base, *(self._part.flash_aliases if copy is self._copies[0] else ()))
-        for base in bases:
-            if base <= address < base + copy.memory.region.size:
-                return address - base
-        return None
+    def _locate(self, address: int) -> tuple[_Copy | None, int]:
+        for base, end, copy in self._ranges:
+            if base <= address < end:
+                return copy, address - base
+        return None, 0
 
     def _interrupted(self, _uc: Any, number: int, _data: Any) -> None:
         self.stop(Stop.BREAKPOINT if number == _EXCEPTION_BREAKPOINT else Stop.FAULT)
@@ -262,12 +287,12 @@ class Cpu:
             self.stop(Stop.BREAKPOINT)
         self._resumed_at = -1
 
-    def _fail(self, fault: BusFault) -> None:
+    def _fail(self, fault: BusError) -> None:
         self._fault = fault
         self._uc.emu_stop()
 
     @property
-    def fault(self) -> BusFault | None:
+    def fault(self) -> BusError | None:
         """The bus fault that ended the last run."""
         return self._fault
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from bench.virtual.bus import Bus
-from bench.virtual.flash_controller import BusFault
+from bench.virtual.flash_controller import BusError
 from bench.virtual.parts import CoreType
 
 DP_IDR, DP_ABORT, DP_CTRL_STAT, DP_SELECT, DP_RDBUFF = 0x0, 0x0, 0x4, 0x8, 0xC
@@ -55,7 +55,7 @@ class DebugPort:
     # --- access port; the address carries the port's number in its top byte ---
 
     def read_ap(self, address: int) -> int:
-        """An access port register. Raises BusFault."""
+        """An access port register. Raises BusError."""
         if address >> 24:
             return 0
         register = address & 0xFC
@@ -67,7 +67,7 @@ class DebugPort:
         return values.get(register, 0)
 
     def write_ap(self, address: int, value: int) -> None:
-        """Writes an access port register. Raises BusFault."""
+        """Writes an access port register. Raises BusError."""
         if address >> 24:
             return
         register = address & 0xFC
@@ -112,18 +112,18 @@ class DebugPort:
     def _faulting_read(self, address: int, size: int) -> bytes:
         """An error of the bus stays in CTRL/STAT until ABORT clears it, and fails every transfer until then."""
         if self._sticky & STICKYERR:
-            raise BusFault("an earlier transfer failed: clear STICKYERR")
+            raise BusError("an earlier transfer failed: clear STICKYERR")
         try:
             return self._bus.read(address, size)
-        except BusFault:
+        except BusError:
             self._sticky |= STICKYERR
             raise
 
     def _faulting_write(self, address: int, data: bytes, size: int) -> None:
         if self._sticky & STICKYERR:
-            raise BusFault("an earlier transfer failed: clear STICKYERR")
+            raise BusError("an earlier transfer failed: clear STICKYERR")
         try:
             self._bus.write(address, data, size)
-        except BusFault:
+        except BusError:
             self._sticky |= STICKYERR
             raise

@@ -75,7 +75,7 @@ class Emulator:
         self._live: _Process | None = None
         self._paused = False
         self.on_end: Callable[[], None] = lambda: None
-        self.on_backlog: Callable[[bool], None] = lambda full: None
+        self.on_backlog: Callable[[bool], None] = lambda _full: None
 
     @property
     def running(self) -> bool:
@@ -111,7 +111,7 @@ class Emulator:
         try:
             self._live.qmp.command("stop")
             self._paused = True
-            self._wire.board = lambda data: None  # a halted core reads no UART: the bytes overrun
+            self._wire.board = lambda _data: None  # a halted core reads no UART: the bytes overrun
             self.copy_ram()
             return self._registers()
         except InfrastructureError as error:
@@ -130,7 +130,7 @@ class Emulator:
         """Kills QEMU and waits until it is gone."""
         live, self._live = self._live, None
         self._paused = False
-        self._wire.board = lambda data: None
+        self._wire.board = lambda _data: None
         if live is None:
             return
         for fd in (live.console.fileno(), live.control.fileno(), live.pidfd):
@@ -205,12 +205,12 @@ class Emulator:
                     stdin=subprocess.DEVNULL,
                     stdout=2,
                     pass_fds=fds,
-                    preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 (no other thread holds a lock of the C library)
+                    preexec_fn=dies_with(os.getpid()),
                 )
             except FileNotFoundError as error:
                 console.close()
                 control.close()
-                raise ConfigError(f"{QEMU} is not installed: install the package qemu-system-arm, 9 or later") from error
+                raise ConfigError(f"{QEMU} is missing: install the package qemu-system-arm, 10 or later") from error
         outlet = Outlet(self._loop, console.fileno(), lambda full: self.on_backlog(full))
         qmp = Qmp(control, console.fileno(), self._console_ready)
         self._live = _Process(process, os.pidfd_open(process.pid), console, control, outlet, qmp)

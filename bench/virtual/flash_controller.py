@@ -9,7 +9,7 @@ from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.parts import Region
 
 
-class BusFault(Exception):
+class BusError(Exception):
     """An access that the bus answers with an error: nothing there, or not like this."""
 
 
@@ -39,7 +39,7 @@ class FlashController(ABC):
 
     @abstractmethod
     def store(self, memory: NonVolatile, offset: int, data: bytes) -> None:
-        """A store of 1, 2, 4 or 8 bytes to `offset` of a non-volatile memory; raises BusFault where the bus would."""
+        """A store of 1, 2, 4 or 8 bytes to `offset` of a non-volatile memory; raises BusError where the bus would."""
 
 
 class KeyLock:

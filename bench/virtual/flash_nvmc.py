@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.virtual.flash_controller import BusFault, FlashController
+from bench.virtual.flash_controller import BusError, FlashController
 from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.parts import Region
 
@@ -45,9 +45,9 @@ class Nvmc(FlashController):
 
     def store(self, memory: NonVolatile, offset: int, data: bytes) -> None:
         if len(data) != 4 or offset % 4 != 0:
-            raise BusFault(f"flash of nRF51 takes aligned words only, not {len(data)} bytes at offset 0x{offset:x}")
+            raise BusError(f"flash of nRF51 takes aligned words only, not {len(data)} bytes at offset 0x{offset:x}")
         if self._config != WRITE_ENABLE:
-            raise BusFault("a store to nRF51 flash without NVMC.CONFIG.WEN")
+            raise BusError("a store to nRF51 flash without NVMC.CONFIG.WEN")
         memory.program(offset, data)
 
     def _erase_page(self, address: int) -> None:

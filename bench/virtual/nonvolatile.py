@@ -47,9 +47,11 @@ class NonVolatile:
     def program(self, offset: int, data: bytes) -> None:
         """Clears the bits that are clear in `data`; no bit is ever set."""
         size = len(data)
-        old = int.from_bytes(self._data[offset : offset + size], "little")
-        new = old & int.from_bytes(data, "little")
-        self._data[offset : offset + size] = new.to_bytes(size, "little")
+        old = self._data[offset : offset + size]
+        if old.count(ERASED) != size:
+            cleared = int.from_bytes(old, "little") & int.from_bytes(data, "little")
+            data = cleared.to_bytes(size, "little")
+        self._data[offset : offset + size] = data
         self._changed(offset, size)
 
     def erase(self, offset: int, size: int) -> None:

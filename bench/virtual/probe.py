@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.virtual.bus import Bus
 from bench.virtual.debug_port import DebugPort
-from bench.virtual.flash_controller import BusFault
+from bench.virtual.flash_controller import BusError
 from bench.virtual.loop import Loop
 
 LOG = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _CHUNK = 65536
 _IDLE_REQUEST = re.compile(rb'\{"id": (\d+), "request": "(?:lock|unlock|flush)"\}')
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A request that the probe cannot carry out."""
 
     def __init__(self, message: str, status: int = GENERAL_ERROR) -> None:
@@ -101,11 +101,11 @@ class Probe:
             call, count = self._requests[request["request"]]
             arguments = request.get("arguments", [])
             if len(arguments) != count:
-                raise Refusal(f"{request['request']} takes {count} arguments, not {len(arguments)}")
+                raise RefusalError(f"{request['request']} takes {count} arguments, not {len(arguments)}")
             result = call(*arguments)
-        except BusFault as fault:
+        except BusError as fault:
             return _error(identifier, TRANSFER_FAULT, str(fault))
-        except Refusal as refusal:
+        except RefusalError as refusal:
             return _error(identifier, refusal.status, str(refusal))
         except (KeyError, TypeError, ValueError, AttributeError, struct.error, OverflowError) as error:
             return _error(identifier, GENERAL_ERROR, f"malformed or unknown request {line[:100]!r}: {error!r}")
@@ -125,16 +125,16 @@ class Probe:
 
     def _hello(self, version: int) -> None:
         if version != PROTOCOL_VERSION:
-            raise Refusal(f"remote probe protocol {version} asked for, this is {PROTOCOL_VERSION}")
+            raise RefusalError(f"remote probe protocol {version} asked for, this is {PROTOCOL_VERSION}")
 
     def _read_property(self, name: str) -> Any:
         if name not in self._properties:
-            raise Refusal(f"unknown property {name!r}")
+            raise RefusalError(f"unknown property {name!r}")
         return self._properties[name]
 
     def _connect(self, protocol: str) -> None:
         if protocol not in _PROTOCOLS:
-            raise Refusal(f"unknown wire protocol {protocol!r}", PROBE_ERROR)
+            raise RefusalError(f"unknown wire protocol {protocol!r}", PROBE_ERROR)
         self._properties["wire_protocol"] = "SWD" if protocol == "DEFAULT" else protocol
 
     def _disconnect(self) -> None:
@@ -155,7 +155,7 @@ class Probe:
 
     def _read(self, address: int, size: int) -> bytes:
         if not 0 <= size <= _BLOCK_LIMIT:
-            raise Refusal(f"a block of {size} bytes")
+            raise RefusalError(f"a block of {size} bytes")
         return self._bus.read(address & 0xFFFFFFFF, size)
 
     def _read_memory(self, _handle: int, address: int, bits: int) -> int:

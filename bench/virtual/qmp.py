@@ -41,7 +41,7 @@ class Qmp:
         return self._wait_for("return", name)
 
     def drain(self) -> None:
-        """Drops events that have come, but keeps the greeting; raises InfrastructureError when QEMU has closed its end."""
+        """Drops events, but keeps the greeting. Raises InfrastructureError when QEMU has closed its end."""
         self._receive("events", socket.MSG_DONTWAIT)
         if self._greeted:
             self._buffer.clear()
@@ -60,10 +60,11 @@ class Qmp:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise InfrastructureError(f"QEMU does not answer {what} within {_TIMEOUT_S:g} s")
-            ready, _, _ = select.select([self._socket, self._console], [], [], left)
+            control = self._socket.fileno()
+            ready, _, _ = select.select([control, self._console], [], [], left)
             if self._console in ready:
                 self._meanwhile()
-            if self._socket in ready:
+            if control in ready:
                 self._receive(what, 0)
 
     def _receive(self, what: str, flags: int) -> None:

@@ -20,7 +20,7 @@ _PATIENCE_S = 1.0  # what nobody has taken for so long is lost, as on a line wit
 class Outlet:
     """Bytes towards a file descriptor that may not take them now: kept for a while, bounded, then lost."""
 
-    def __init__(self, loop: Loop, fd: int, on_backlog: Callable[[bool], None] = lambda full: None) -> None:
+    def __init__(self, loop: Loop, fd: int, on_backlog: Callable[[bool], None] = lambda _full: None) -> None:
         self._loop = loop
         self._fd = fd
         self._queue = bytearray()
@@ -98,8 +98,8 @@ class Wire:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.board: Callable[[bytes], None] = lambda data: None  # the UART's receiver; nobody while the board is off
-        self.host: Callable[[bytes], None] = lambda data: None  # the terminal
+        self.board: Callable[[bytes], None] = lambda _data: None  # the UART's receiver; nobody while the board is off
+        self.host: Callable[[bytes], None] = lambda _data: None  # the terminal
 
     def to_board(self, data: bytes) -> None:
         """Bytes that the host has sent."""

@@ -51,7 +51,7 @@ class VirtualBoardSpec:
         return self.machine == HOST_MACHINE
 
     def emulated(self) -> Machine:
-        """The emulated machine. Raises ConfigError for one that is unknown, or whose memories do not hold the spec's."""
+        """The emulated machine. Raises ConfigError for an unknown one, or when the spec's memories are not its own."""
         machine = MACHINES.get(self.machine)
         if machine is None:
             known = ", ".join([*MACHINES, HOST_MACHINE])

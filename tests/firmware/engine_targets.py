@@ -1,7 +1,7 @@
 """Where the tests run the engine: on the host through ctypes, and on Cortex-M cores executed by Unicorn.
 
-Every target calls the functions of engine_probe.cpp with the same arguments: integers, and numpy arrays that the function
-may write (`None` is a null pointer). The image for a core is compiled with the flags of that core's board.
+Every target calls the functions of engine_probe.cpp with the same arguments: integers, and numpy arrays that the
+function may write (`None` is a null pointer). The image for a core is compiled with the flags of that core's board.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ import build_settings  # noqa: E402  (not a package: PlatformIO loads it by path
 
 PROBE = Path(__file__).with_name("engine_probe.cpp")
 BOARD_OF_CORE = {"cortex-m0": "microbit", "cortex-m3": "netduino2", "cortex-m4f": "netduinoplus2"}
+
+CPU_MODELS = {
+    "cortex-m0": arm_const.UC_CPU_ARM_CORTEX_M0,
+    "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
+    "cortex-m4f": arm_const.UC_CPU_ARM_CORTEX_M4,
+}
 
 Argument = int | NDArray[np.generic] | None
 
@@ -66,18 +72,13 @@ class CoreTarget:
     """The engine compiled for a Cortex-M core and executed by Unicorn; counts the instructions of each call."""
 
     FLASH, RAM, RAM_BYTES, STOP = 0x0800_0000, 0x2000_0000, 0x0002_0000, 0x0807_FF00
-    MODELS = {
-        "cortex-m0": arm_const.UC_CPU_ARM_CORTEX_M0,
-        "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
-        "cortex-m4f": arm_const.UC_CPU_ARM_CORTEX_M4,
-    }
 
     def __init__(self, core: str, program: str, folder: Path) -> None:
         self.instructions = 0
         """Of the last call."""
         self._symbols, segments = _load(_link(core, program, folder))
         self._cpu = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self._cpu.ctl_set_cpu_model(self.MODELS[core])
+        self._cpu.ctl_set_cpu_model(CPU_MODELS[core])
         self._cpu.mem_map(self.FLASH, 0x0008_0000, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         self._cpu.mem_map(self.RAM, self.RAM_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         for address, content in segments:
@@ -130,7 +131,7 @@ class CoreTarget:
         return words, placed
 
     def _count(self, cpu: unicorn.Uc, address: int, size: int, data: object) -> None:
-        """Adds a block's instructions. (Skipped instructions of an IT block count: they are fetched and take a cycle.)"""
+        """Adds a block's instructions; those an IT block skips count too, as they are fetched and take a cycle."""
         length = self._block_lengths.get((address, size))
         if length is None:
             code = bytes(cpu.mem_read(address, size))

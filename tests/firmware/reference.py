@@ -1,6 +1,6 @@
 """The int8 engine once more, in plain numpy for clarity: what the kernels' headers say, in 64-bit integers.
 
-Written from the headers, not from the C++: windows are padded and sliced, sums are einsums, divisions are divisions. It is
+Written from the headers, not from the C++: windows are padded and sliced, sums are einsums, shifts are divisions. It is
 what the kernels are compared with, bit for bit.
 """
 
@@ -152,7 +152,14 @@ def fit_factor(mantissa: int, right: int, lowest: int) -> tuple[int, int]:
 
 
 def update_weights(
-    q: NDArray[np.int8], r: NDArray[np.int8], sums: Int, rate_q16: int, exponent: int, terms: int, seed: int, stream: int
+    q: NDArray[np.int8],
+    r: NDArray[np.int8],
+    sums: Int,
+    rate_q16: int,
+    exponent: int,
+    terms: int,
+    seed: int,
+    stream: int,
 ) -> tuple[NDArray[np.int8], NDArray[np.int8], int]:
     """(q, r, saturated) after the step rate * sums * 2^exponent, the weights in the order in which they lie."""
     mantissa, excess = reduced_rate(rate_q16)

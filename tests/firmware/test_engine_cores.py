@@ -120,6 +120,7 @@ def test_no_kernel_s_instruction_count_depends_on_data(
     core: CoreTarget, make: Callable[[np.random.Generator], list[tuple[str, list[Argument]]]]
 ) -> None:
     """Random values, other random values, zeros, and extremes that saturate: one count."""
+
     def filled(arguments: list[Argument], value: int) -> list[Argument]:
         return [np.full_like(argument, value) if isinstance(argument, np.ndarray) and argument.dtype == np.int8
                 else argument for argument in copied(arguments)]  # fmt: skip

@@ -166,9 +166,7 @@ def test_dense_update(
 @given(positions=st.integers(1, 60), channels=st.integers(1, 9), seed=seeds, rate=rates,
        gy_exponent=st.integers(-30, 60))  # fmt: skip
 @KERNEL
-def test_update_bias(
-    host: HostTarget, positions: int, channels: int, seed: int, rate: int, gy_exponent: int
-) -> None:
+def test_update_bias(host: HostTarget, positions: int, channels: int, seed: int, rate: int, gy_exponent: int) -> None:
     generator = np.random.default_rng(seed)
     gy = int8s(generator, positions, channels)
     bias = generator.choice([-(2**29), -5000, 0, 77, 2**29], channels).astype(np.int32)

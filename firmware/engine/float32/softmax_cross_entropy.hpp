@@ -18,7 +18,7 @@ float exponential(float x);
 float logarithm(float x);
 
 // gradient [classes] = softmax(logits) - onehot(label); may be the logits themselves. 1 <= classes <= 256.
-// Cost: about 40 instructions a class on an M4F.
+// Cost: about 100 instructions a class on an M4F.
 LossResult softmax_cross_entropy(int32_t classes, const float* logits, uint8_t label, float* gradient);
 
 }  // namespace ftte::float32

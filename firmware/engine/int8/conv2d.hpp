@@ -22,7 +22,7 @@ enum class Activation : int8_t { kLinear = -128, kRelu = 0 };
 // shift = exponent of x + exponent of weights - exponent of y, 0 .. 30. Rounds halves up, clips to [-128, 127] (ReLU:
 // [0, 127]). y overlaps nothing.
 // patch int8 [patch_size] is scratch: the window's content, gathered once for all output channels.
-// Cost: out_h * out_w * kernel_h * kernel_w * in_c * out_c products, less where the window leaves x.
+// Cost: out_size * patch_size products, also where the window leaves x.
 void conv2d(const Conv2dShape& shape, const int8_t* x, const int8_t* weights, const int32_t* bias, int32_t shift,
             Activation activation, int8_t* patch, int8_t* y);
 

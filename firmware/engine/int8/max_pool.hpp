@@ -8,7 +8,7 @@
 namespace ftte::int8 {
 
 // Writes y [out_size] and winners [winner_bytes]. y may begin where x begins (an element is written after the last that
-// needs its place was read); otherwise no aliasing. Same exponent in and out. Cost: about 20 instructions a window on
+// needs its place was read); otherwise no aliasing. Same exponent in and out. Cost: about 40 instructions a window on
 // an M4.
 void max_pool(const PoolShape& shape, const int8_t* x, int8_t* y, uint8_t* winners);
 

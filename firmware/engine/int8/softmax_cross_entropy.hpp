@@ -19,7 +19,7 @@ struct LossResult {
 
 // logits int32 [classes], |logit| < 2^30, with exponent 0 .. 30; 1 <= classes <= 256; label < classes.
 // Writes gradient int8 [classes] = p - onehot(label), scaled so that the largest uses all seven bits, or null: none.
-// scratch uint32 [classes]; may be the logits themselves. Cost: about 60 instructions a class and 400 once.
+// scratch uint32 [classes]; may be the logits themselves. Cost: about 150 instructions a class and 400 once.
 LossResult softmax_cross_entropy(int32_t classes, const int32_t* logits, int32_t exponent, uint8_t label,
                                  uint32_t* scratch, int8_t* gradient);
 
