@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -10,12 +11,14 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bench import verbs
-from bench.errors import BenchError
+from bench.build import project_root
+from bench.errors import BenchError, ConfigError
 
 _EXAMPLES = """\
 examples:
@@ -26,6 +29,27 @@ examples:
   bench rack up                         keep virtual boards running, to use pyocd and pio on them by hand
 
 exit codes: 0 ok, 1 test or device failure, 2 usage or configuration, 3 infrastructure, 130 interrupted
+"""
+
+
+_RACK_EXAMPLES = """\
+examples:
+  bench rack list --rack hosts/lab.yaml             ids and ports of your boards, after checking the file
+  bench rack who                                    who uses or has reserved which board
+  bench rack lock plus2 bit --purpose "soak test"   keep two boards from other users until `bench rack unlock plus2 bit`
+  bench rack up                                     then, in another terminal: pyocd flash -u remote:127.0.0.1:45615 ...
+"""
+_FLASH_EXAMPLES = """\
+examples:
+  bench flash                                       the whole rack, demo_int8, all boards at once
+  bench flash --board plus2 --program demo_float32  one board, another program
+  bench flash --board bit --image firmware.bin      an image that you have built
+"""
+_RUN_EXAMPLES = """\
+examples:
+  bench run demo                                    on the default rack
+  bench run demo --rack hosts/lab.yaml --json       on your boards; the run's document on standard output
+  bench run my.toml --resume                        go on after a power cut: finished rounds are not run again
 """
 
 
@@ -45,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_rack(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    rack = verbs_.add_parser("rack", help="the rack's boards: list, show, who, lock, up")
+    rack = verbs_.add_parser(
+        "rack", help="the rack's boards: list, show, who, lock, unlock, up", **_with(_RACK_EXAMPLES)
+    )
     actions = rack.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="all boards, one a line")
     listing.set_defaults(call=verbs.rack_list)
@@ -54,13 +80,18 @@ def _add_rack(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     show.set_defaults(call=verbs.rack_show)
     who = actions.add_parser("who", help="who uses which board now")
     who.set_defaults(call=verbs.rack_who)
-    lock = actions.add_parser("lock", help="keep boards for yourself until Ctrl-C")
+    lock = actions.add_parser("lock", help="reserve boards: other users are refused them until you unlock")
     lock.add_argument("boards", nargs="+", metavar="BOARD")
-    lock.add_argument("--purpose", default="locked by hand", help="shown to those who want the board meanwhile")
+    lock.add_argument("--purpose", default="reserved by hand", help="shown to those who want the board meanwhile")
     lock.set_defaults(call=verbs.rack_lock)
+    unlock = actions.add_parser("unlock", help="give reserved boards back")
+    unlock.add_argument("boards", nargs="+", metavar="BOARD")
+    unlock.add_argument("--force", action="store_true", help="even if another user reserved them")
+    unlock.set_defaults(call=verbs.rack_unlock)
     up = actions.add_parser("up", help="start the rack's virtual boards and keep them running until Ctrl-C")
+    up.add_argument("--board", action="append", metavar="BOARD", help="may be repeated; all virtual boards if absent")
     up.set_defaults(call=verbs.rack_up)
-    for action in (listing, show, who, lock, up):
+    for action in (listing, show, who, lock, unlock, up):
         _common(action)
 
 
@@ -69,9 +100,12 @@ def _add_boards(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     build.add_argument("--env", action="append", metavar="ENV", help="may be repeated; all of the rack's if absent")
     _program(build)
     build.set_defaults(call=verbs.build_images)
-    flash = verbs_.add_parser("flash", help="build, flash and verify boards; what is already there is left alone")
+    flash = verbs_.add_parser(
+        "flash", help="build, flash and verify boards; what is already there is left alone", **_with(_FLASH_EXAMPLES)
+    )
     flash.add_argument("--board", action="append", metavar="BOARD", help="may be repeated; all boards if absent")
     flash.add_argument("--image", type=Path, metavar="FILE", help="flash this image instead of building one")
+    flash.add_argument("--data", type=Path, metavar="FILE", help="a data partition to flash beside it")
     flash.add_argument("--force", action="store_true", help="flash even what is already there")
     _program(flash)
     flash.set_defaults(call=verbs.flash)
@@ -87,7 +121,7 @@ def _add_boards(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _add_runs(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    run = verbs_.add_parser("run", help="run an experiment on the rack, and report it")
+    run = verbs_.add_parser("run", help="run an experiment on the rack, and report it", **_with(_RUN_EXAMPLES))
     run.add_argument("experiment", help="a TOML file, or the name of one that ships (demo)")
     run.add_argument("--resume", action="store_true", help="go on with the newest run of it that was not finished")
     run.set_defaults(call=verbs.run)
@@ -95,8 +129,14 @@ def _add_runs(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     report.add_argument("run", nargs="?", help="a run's name or folder; the newest if absent")
     report.set_defaults(call=verbs.report)
     for verb in (run, report):
-        verb.add_argument("--reports", type=Path, default=Path("reports"), metavar="DIR", help="where runs are kept")
+        verb.add_argument(
+            "--reports", type=Path, default=_in_project("reports"), metavar="DIR", help="where runs are kept"
+        )
         _common(verb)
+
+
+def _with(examples: str) -> dict[str, Any]:
+    return {"epilog": examples, "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
 def _program(verb: argparse.ArgumentParser) -> None:
@@ -112,8 +152,19 @@ def _common(verb: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="inventory; default: environment variable BENCH_RACK, then hosts/virtual.yaml",
     )
-    verb.add_argument("--state", type=Path, default=Path(".bench"), metavar="DIR", help="flash of virtual boards, logs")
+    verb.add_argument(
+        "--state", type=Path, default=_in_project(".bench"), metavar="DIR", help="flash of virtual boards, logs"
+    )
     verb.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else there")
+
+
+def _in_project(name: str) -> Path:
+    """A folder of the project, whichever of its folders the command is called in."""
+    try:
+        root = project_root()
+    except ConfigError:
+        return Path(name)
+    return Path(name) if root == Path.cwd() else root / name
 
 
 def _on_term(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -124,28 +175,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parser().parse_args(arguments)
     options.command = shlex.join(["bench", *(sys.argv[1:] if arguments is None else arguments)])
-    signal.signal(signal.SIGTERM, _on_term)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_term)
     try:
         code = options.call(options)
         sys.stdout.flush()
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return error.exit_code
+        return _fail(options, type(error).__name__, str(error), error.exit_code)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print("bench: interrupted; everything that was started is stopped", file=sys.stderr)
-        return 130
+        return _fail(options, "Interrupted", "interrupted; everything that was started is stopped", 130)
     except BrokenPipeError:
         # Whoever read our output has gone, as `| head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
-        with tempfile.NamedTemporaryFile("w", prefix="bench-", suffix=".log", delete=False) as log:
-            traceback.print_exc(file=log)
-        last = traceback.format_exc().splitlines()[-1]
-        print(f"bench: a defect of the bench: {last}; please report it with {log.name}", file=sys.stderr)
-        return 1
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = f"a defect of the bench: {what}; please report it with {_keep_traceback(options.state)}"
+        return _fail(options, "Defect", text, 1)
     return int(code)
+
+
+def _fail(options: argparse.Namespace, kind: str, message: str, code: int) -> int:
+    """Tells an error on standard error and, with --json, as the document that standard output promises."""
+    print(f"bench: {message}", file=sys.stderr)
+    if options.json:
+        print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}}, indent=2), flush=True)
+    return code
+
+
+def _keep_traceback(state: Path) -> Path:
+    """Writes the current exception's traceback to a file and returns its path."""
+    try:
+        (state / "logs").mkdir(parents=True, exist_ok=True)
+        folder = state / "logs"
+    except OSError:
+        folder = Path(tempfile.gettempdir())
+    path = folder / f"defect-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    path.write_text(traceback.format_exc(), encoding="utf-8")
+    return path
 
 
 if __name__ == "__main__":

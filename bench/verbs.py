@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
-import signal
+import math
+import threading
 import time
 from argparse import Namespace
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from bench.build import build, project_root
 from bench.errors import ConfigError
-from bench.experiment.run import run as run_experiment
-from bench.experiment.setting import DEFAULT_RACK
 from bench.link.messages import ClockSource, Hello, ResetCause
 from bench.progress import Reporter
 from bench.rack.board import Board
-from bench.rack.inventory import BoardEntry, Inventory, load_inventory
-from bench.rack.locks import BoardLock, Holder, holder
+from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
+from bench.rack.locks import Holder, Reservation, holder, reservation, reserve, unreserve
 from bench.rack.manifest import load_manifest
 from bench.rack.rack import Rack, at_once, keep_up, lock_key
-from bench.report import terminal_summary, write_report
-from bench.results.store import find_run, load_run
+
+_WATCH_S = 1.0  # how soon a virtual board that has crashed is noticed
 
 
 def rack_list(options: Namespace) -> int:
@@ -36,14 +34,12 @@ def rack_list(options: Namespace) -> int:
     rows = [_describe(entry) for entry in inventory.boards]
     if options.json:
         return _print_json({"rack": str(inventory.path), "boards": rows})
-    table = Table(title=str(inventory.path), title_justify="left")
-    for column in ("board", "environment", "core", "probe", "serial", "virtual"):
-        table.add_column(column)
-    for row in rows:
-        table.add_row(
-            row["name"], row["env"], row["core"], row["probe"], row["serial"] or "made at start", _yes(row["virtual"])
-        )
-    Console().print(table)
+    columns = ("name", "env", "core", "target", "probe", "serial")
+    lines = [["board", "environment", "core", "target", "probe", "serial"]]
+    lines += [[row[column] or "made at start" for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]  # ids are never cut short
+    for line in lines:
+        _print_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     return 0
 
 
@@ -53,7 +49,7 @@ def rack_show(options: Namespace) -> int:
     document = {
         "board": entry.model_dump(mode="json"),
         "manifest": asdict(load_manifest(entry.env)),
-        "holder": _holder(entry, options.state),
+        **_users(entry, options.state),
     }
     if options.json:
         return _print_json(document)
@@ -63,32 +59,53 @@ def rack_show(options: Namespace) -> int:
 
 def rack_who(options: Namespace) -> int:
     """`bench rack who`."""
-    held = {entry.name: _holder(entry, options.state) for entry in _inventory(options).boards}
+    used = {entry.name: _users(entry, options.state) for entry in _inventory(options).boards}
     if options.json:
-        return _print_json(held)
-    for name, by in held.items():
-        print(f"{name}: {'free' if by is None else Holder(**by)}")
+        return _print_json(used)
+    for name, by in used.items():
+        states = [f"used by {Holder(**by['holder'])}"] if by["holder"] else []
+        states += [f"reserved by {Reservation(**by['reservation'])}"] if by["reservation"] else []
+        print(f"{name}: {'; '.join(states) or 'free'}")
     return 0
 
 
 def rack_lock(options: Namespace) -> int:
-    """`bench rack lock`."""
+    """`bench rack lock`: all of the boards, or none."""
     entries = _inventory(options).select(options.boards)
-    with ExitStack() as stack:
+    done: list[BoardEntry] = []
+    try:
         for entry in entries:
-            stack.enter_context(BoardLock(lock_key(entry, options.state), entry.name, options.purpose))
-        _announce(options, {"locked": [entry.name for entry in entries]}, "locked; Ctrl-C gives them back")
-        _wait_for_interrupt()
-    return 0
+            kept = reservation(lock_key(entry, options.state))
+            reserve(lock_key(entry, options.state), entry.name, options.purpose)
+            if kept is None:
+                done.append(entry)
+    except BaseException:
+        for entry in done:
+            unreserve(lock_key(entry, options.state), entry.name)
+        raise
+    return _tell(options, {"reserved": [entry.name for entry in entries]}, "reserved; `bench rack unlock` frees them")
+
+
+def rack_unlock(options: Namespace) -> int:
+    """`bench rack unlock`."""
+    freed = [
+        entry.name
+        for entry in _inventory(options).select(options.boards)
+        if unreserve(lock_key(entry, options.state), entry.name, force=options.force)
+    ]
+    return _tell(options, {"freed": freed}, f"freed: {', '.join(freed) or 'none, for none was reserved'}")
 
 
 def rack_up(options: Namespace) -> int:
     """`bench rack up`."""
-    with keep_up(_inventory(options), options.state) as endpoints:
-        lines = [f"{name}: probe {ends.probe}, serial {ends.serial}" for name, ends in endpoints.items()]
-        document = {name: {"probe": ends.probe, "serial": str(ends.serial)} for name, ends in endpoints.items()}
-        _announce(options, document, "\n".join([*lines, "running; Ctrl-C stops them"]))
-        _wait_for_interrupt()
+    with keep_up(_inventory(options), options.board, state_dir=options.state) as virtual:
+        ends = {name: {"probe": end.probe, "serial": end.serial} for name, end in virtual.endpoints.items()}
+        lines = [f"{name}: probe {end['probe']}, serial {end['serial']}" for name, end in ends.items()]
+        _tell(options, ends, "\n".join([*lines, "running; Ctrl-C stops them"]))
+        with suppress(KeyboardInterrupt):
+            while True:
+                virtual.check()
+                threading.Event().wait(_WATCH_S)
     return 0
 
 
@@ -113,15 +130,21 @@ def flash(options: Namespace) -> int:
     else:
         images = dict.fromkeys((entry.env for entry in entries), options.image)
     blobs = {env: _read(path) for env, path in images.items()}
+    data = None if options.data is None else _read(options.data)
+    cancelled = threading.Event()
     flashed: dict[str, bool] = {}
 
     def bring(board: Board) -> None:
         flashed[board.name] = board.flash(
-            blobs[board.entry.env], force=options.force, step=lambda text: reporter.board_step(board.name, text)
+            blobs[board.entry.env],
+            data,
+            force=options.force,
+            cancelled=cancelled,
+            step=lambda text: reporter.board_step(board.name, text),
         )
 
-    with _open(options, inventory, "bench flash") as rack:
-        at_once(list(rack.boards.values()), bring)
+    with _open(options, inventory, options.board, "bench flash") as rack:
+        at_once(list(rack.boards.values()), bring, cancelled)
         hellos = {board.name: _hello(board.connect()) for board in rack.boards.values()}
     if options.json:
         return _print_json({name: {"flashed": flashed[name], **hello} for name, hello in hellos.items()})
@@ -130,13 +153,14 @@ def flash(options: Namespace) -> int:
 
 def reset(options: Namespace) -> int:
     """`bench reset`."""
+    cancelled = threading.Event()
     hellos: dict[str, Any] = {}
 
     def bring(board: Board) -> None:
-        hellos[board.name] = _hello(board.reset())
+        hellos[board.name] = _hello(board.reset(cancelled))
 
-    with _open(options, _inventory(options), "bench reset") as rack:
-        at_once(list(rack.boards.values()), bring)
+    with _open(options, _inventory(options), options.board, "bench reset") as rack:
+        at_once(list(rack.boards.values()), bring, cancelled)
     if options.json:
         return _print_json(hellos)
     for name, hello in hellos.items():
@@ -145,28 +169,26 @@ def reset(options: Namespace) -> int:
 
 
 def console(options: Namespace) -> int:
-    """`bench console`."""
-    options.board = [options.board]
-    with _open(options, _inventory(options), "bench console") as rack:
-        board = next(iter(rack.boards.values()))
-        lines: list[str] = []
-        board.on_line = lines.append if options.json else print
+    """`bench console`: Ctrl-C is its usual end."""
+    lines: list[str] = []
+    with _open(options, _inventory(options), [options.board], "bench console") as rack:
+        board = rack.boards[options.board]
+        board.on_line = lines.append if options.json else _print_line
         hello = _hello(board.connect())
         if not options.json:
             for key, value in hello.items():
-                print(f"{key}: {value}")
-        deadline = None if options.seconds is None else time.monotonic() + options.seconds
-        try:
-            while deadline is None or time.monotonic() < deadline:
-                left = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
-                board.device().session.listen(max(0.0, left))
-        except KeyboardInterrupt:
-            pass
+                _print_line(f"{key}: {value}")
+        deadline = math.inf if options.seconds is None else time.monotonic() + options.seconds
+        with suppress(KeyboardInterrupt):
+            while (left := deadline - time.monotonic()) > 0:
+                board.device().session.listen(min(left, 1.0))
     return _print_json({"hello": hello, "log": lines}) if options.json else 0
 
 
 def run(options: Namespace) -> int:
     """`bench run`: 1 when the experiment ran but missed one of its targets."""
+    from bench.experiment.run import run as run_experiment  # pandas and matplotlib take a second
+
     with Reporter() as reporter:
         folder = run_experiment(
             options.experiment,
@@ -182,12 +204,18 @@ def run(options: Namespace) -> int:
 
 def report(options: Namespace) -> int:
     """`bench report`."""
+    from bench.report import write_report
+    from bench.results.store import find_run
+
     folder = find_run(options.reports, options.run)
     write_report(folder)
     return _show(folder, options.json)
 
 
 def _show(folder: Path, as_json: bool) -> int:
+    from bench.report import terminal_summary
+    from bench.results.store import load_run
+
     document = load_run(folder).document
     if as_json:
         _print_json({"folder": str(folder), **document})
@@ -203,8 +231,10 @@ def _inventory(options: Namespace) -> Inventory:
     return load_inventory(DEFAULT_RACK if DEFAULT_RACK.is_file() else project_root() / DEFAULT_RACK)
 
 
-def _open(options: Namespace, inventory: Inventory, purpose: str) -> Any:
-    return Rack.open(inventory, options.board, purpose=purpose, state_dir=options.state)
+def _open(
+    options: Namespace, inventory: Inventory, boards: Sequence[str] | None, purpose: str
+) -> AbstractContextManager[Rack]:
+    return Rack.open(inventory, boards, purpose=purpose, state_dir=options.state)
 
 
 def _read(path: Path) -> bytes:
@@ -226,9 +256,10 @@ def _describe(entry: BoardEntry) -> dict[str, Any]:
     }
 
 
-def _holder(entry: BoardEntry, state: Path) -> dict[str, Any] | None:
-    found = holder(lock_key(entry, state))
-    return None if found is None else asdict(found)
+def _users(entry: BoardEntry, state: Path) -> dict[str, Any]:
+    key = lock_key(entry, state)
+    used, kept = holder(key), reservation(key)
+    return {"holder": None if used is None else asdict(used), "reservation": None if kept is None else asdict(kept)}
 
 
 def _hello(hello: Hello) -> dict[str, Any]:
@@ -246,24 +277,17 @@ def _hello(hello: Hello) -> dict[str, Any]:
     }
 
 
-def _announce(options: Namespace, document: Mapping[str, Any], text: str) -> None:
+def _tell(options: Namespace, document: Mapping[str, Any], text: str) -> int:
     if options.json:
-        _print_json(document)
-    else:
-        print(text, flush=True)
+        return _print_json(document)
+    _print_line(text)
+    return 0
 
 
-def _wait_for_interrupt() -> None:
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        return
+def _print_line(text: str) -> None:
+    print(text, flush=True)
 
 
 def _print_json(document: Any) -> int:
     print(json.dumps(document, indent=2, default=str), flush=True)
     return 0
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else ""

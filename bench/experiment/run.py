@@ -111,10 +111,7 @@ def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Re
             step=lambda text: reporter.board_step(board.name, text),
         )
 
-    try:
-        at_once(boards, bring)
-    finally:
-        cancelled.set()
+    at_once(boards, bring, cancelled)
 
 
 def _clients(setting: Setting, variant: Variant, rack: Rack, run_name: str) -> list[BoardClient]:

@@ -17,10 +17,8 @@ from bench.errors import ConfigError
 from bench.experiment.cohort import Cohort, seat_clients
 from bench.experiment.config import Experiment, load_experiment
 from bench.fleet.engine import Engine
-from bench.rack.inventory import BoardEntry, Inventory, load_inventory
+from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
 from bench.rack.manifest import load_manifest
-
-DEFAULT_RACK = Path("hosts/virtual.yaml")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,14 +169,13 @@ class Board:
                 self._flashed = (image, data)
                 return False
             step(f"flashing {sum(map(len, segments.values())) / 1024:.0f} KB" + (" again" if again else ""))
-            pyocd.flash(
-                self._target(),
-                segments,
-                timeout_s=self.manifest.flash_timeout_s,
-                log=self.log,
-                cancelled=cancelled,
-                trust_nothing=again,
-            )
+            try:
+                self._write(segments, cancelled, trust_nothing=again)
+            except pyocd.WriteFailedError as error:
+                if again:
+                    raise
+                self.log(f"flashing failed: {error}")
+                continue
             step("verifying")
             if self._runs(descriptor, wait_s=_BOOT_S, cancelled=cancelled) and (data is None or self._holds(data)):
                 self._flashed = (image, data)
@@ -230,6 +229,12 @@ class Board:
     def instructions(self, phase: str) -> int | None:
         """Instructions executed so far in a phase; None where only the board's own cycle counter tells."""
         return None if self._ends.counter is None else self._ends.counter.read()[phase]
+
+    def _write(self, segments: Mapping[int, bytes], cancelled: threading.Event | None, *, trust_nothing: bool) -> None:
+        limit_s = self.manifest.flash_timeout_s
+        pyocd.flash(
+            self._target(), segments, timeout_s=limit_s, log=self.log, cancelled=cancelled, trust_nothing=trust_nothing
+        )
 
     def _target(self) -> pyocd.Target:
         return pyocd.Target(self.name, self._ends.probe, self.entry.target, self.entry.pack)

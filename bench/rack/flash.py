@@ -33,6 +33,10 @@ class Target:
     pack: str | None = None
 
 
+class WriteFailedError(InfrastructureError):
+    """pyOCD reached the board, but something went wrong on the way or in the flash: worth a second try."""
+
+
 class FlashCancelledError(BenchError):
     """The caller's event was set; the board may be partly flashed, which the next flash mends."""
 
@@ -53,6 +57,7 @@ def flash(
 
     Raises:
         ConfigError: pyOCD does not know the target.
+        WriteFailedError: it went wrong after pyOCD had found the probe.
         InfrastructureError: no such probe, no access to the board, or not done within `timeout_s`.
         FlashCancelledError: `cancelled` was set.
     """
@@ -147,5 +152,7 @@ def _failure(target: Target, verb: str, ended: process.Ended) -> BenchError:
     for sign, hint in _CONFIG_SIGNS:
         if sign in lower and ("not recognized" in lower or "unknown" in lower):
             return ConfigError(f"{message}; {hint}")
-    hint = next((hint for sign, hint in _HINTS if sign in lower), "the board's log has all of pyOCD's output")
-    return InfrastructureError(f"{message}; probe {target.probe}: {hint}")
+    for sign, hint in _HINTS:
+        if sign in lower:
+            return InfrastructureError(f"{message}; probe {target.probe}: {hint}")
+    return WriteFailedError(f"{message}; probe {target.probe}: the board's log has all of pyOCD's output")

@@ -23,6 +23,9 @@ from bench.rack.manifest import environments, load_manifest
 from bench.virtual.parts import MACHINES
 from bench.virtual.spec import VirtualBoardSpec
 
+DEFAULT_RACK = Path("hosts/virtual.yaml")
+"""The rack that is used when none is named, in the project's folder."""
+
 _REMOTE = re.compile(r"^remote:(?P<host>[^:\s]+):(?P<port>\d{1,5})$")
 
 Location = tuple[int | str, ...]

@@ -129,7 +129,7 @@ def _virtual_boards(entries: Sequence[BoardEntry], state_dir: Path) -> Iterator[
 @contextmanager
 def keep_up(
     inventory: Inventory, names: Sequence[str] | None = None, *, state_dir: Path = STATE_DIR
-) -> Iterator[Mapping[str, Endpoint]]:
+) -> Iterator[VirtualRack]:
     """Keeps a rack's emulated boards running for other commands to join, as `bench rack up` does.
 
     Raises:
@@ -157,7 +157,7 @@ def keep_up(
             )
             file.flush()
             stack.callback(file.truncate, 0)
-        yield virtual.endpoints
+        yield virtual
 
 
 def _virtual_rack(entries: Sequence[BoardEntry], state_dir: Path) -> VirtualRack:

@@ -49,7 +49,8 @@ class Measurement:
     """A row. `variant` is the side of a comparison; `board` and `client` are empty for figures of the whole cohort;
     `round` 0 is before any training.
 
-    Raises ConfigError for a metric, unit or kind that does not exist, and for a value that is not a finite number.
+    Raises ConfigError for a metric, unit or kind that does not exist, for names that cannot be printed in one line, and
+    for a value that is not a finite number.
     """
 
     run: str
@@ -70,6 +71,9 @@ class Measurement:
             raise ConfigError(f"measurement {self.metric} in {self.unit}: {problem}")
         if self.kind not in KINDS:
             raise ConfigError(f"measurement {self.metric}: kind {self.kind!r} is none of {', '.join(KINDS)}")
+        texts = (self.run, self.variant, self.board, self.client, self.phase)
+        if not all(text.isprintable() for text in texts):
+            raise ConfigError(f"measurement {self.metric}: {texts} holds a character that cannot be printed")
         if not math.isfinite(self.value):
             raise ConfigError(
                 f"measurement {self.metric} of {self.board or self.variant}: {self.value} is not a number"

@@ -45,6 +45,7 @@ _MODELS = {
     "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
 }
 _THUMB = 1 << 24
+_IPSR = 0x1FF
 _MASKS = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
 
 # Debug core register numbers (DCRSR.REGSEL) to Unicorn's; 18, 20 and others that no flash algorithm needs are stored.
@@ -163,14 +164,18 @@ class Cpu:
         """A core register by its DCRSR number."""
         if number in REGISTERS:
             value = int(self._uc.reg_read(REGISTERS[number]))
-            return value | _THUMB if number == XPSR and not self._other.get(XPSR, 0) else value
+            return value & ~_IPSR | self._other.get(XPSR, _THUMB) & (_IPSR | _THUMB) if number == XPSR else value
         if number in _FLOATS and self._part.core.name == "cortex-m4":
             return int(self._uc.reg_read(_FLOATS[number]))
         return self._other.get(number, 0)
 
     def write_register(self, number: int, value: int) -> None:
         """Sets a core register by its DCRSR number."""
-        if number in REGISTERS:
+        if number == XPSR:
+            # Kept apart: an exception number would put Unicorn in handler mode, with another stack pointer.
+            self._other[XPSR] = value
+            self._uc.reg_write(REGISTERS[XPSR], value & ~_IPSR | _THUMB)
+        elif number in REGISTERS:
             self._uc.reg_write(REGISTERS[number], value & ~1 if number == PC else value)
         elif number in _FLOATS and self._part.core.name == "cortex-m4":
             self._uc.reg_write(_FLOATS[number], value)

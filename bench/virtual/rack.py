@@ -100,20 +100,12 @@ class VirtualRack:
     def stop(self) -> None:
         """Ends all boards. Harmless when there is none."""
         with self._guard:
-            boards = list(self._running.values())
-            for board in boards:
-                _ask_to_end(board)
-            deadline = time.monotonic() + STOP_TIMEOUT_S
-            for board in boards:
-                self._reap(board, deadline)
+            self._end(list(self._running.values()))
 
     def restart(self, name: str) -> Endpoint:
         """Power-cycles a board: ends its process, if it still lives, and starts it with what is in its flash."""
         with self._guard:
-            board = self._running.get(name)
-            if board is not None:
-                _ask_to_end(board)
-                self._reap(board, time.monotonic() + STOP_TIMEOUT_S)
+            self._end([board for board in (self._running.get(name),) if board is not None])
             self._start([self._specs[name]])
             return self.endpoints[name]
 
@@ -144,7 +136,7 @@ class VirtualRack:
             for spec in specs:
                 self.endpoints[spec.name] = self._endpoint(self._running[spec.name])
         except BaseException:
-            self.stop()
+            self._end([self._running[spec.name] for spec in specs if spec.name in self._running])
             raise
 
     def _spawn(self, spec: VirtualBoardSpec, library: Path | None) -> _Running:
@@ -210,6 +202,13 @@ class VirtualRack:
         return Endpoint(f"remote:127.0.0.1:{ready['probe_port']}", ready["serial"], counter, pid, board.log, state)
 
     # --- ending ---
+
+    def _end(self, boards: list[_Running]) -> None:
+        for board in boards:
+            _ask_to_end(board)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for board in boards:
+            self._reap(board, deadline)
 
     def _reap(self, board: _Running, deadline: float) -> None:
         try:

@@ -74,6 +74,7 @@ class CoreTarget:
     FLASH, RAM, RAM_BYTES, STOP = 0x0800_0000, 0x2000_0000, 0x0002_0000, 0x0807_FF00
 
     def __init__(self, core: str, program: str, folder: Path) -> None:
+        self.core = core
         self.instructions = 0
         """Of the last call."""
         self._symbols, segments = _load(_link(core, program, folder))

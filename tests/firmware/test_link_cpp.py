@@ -184,10 +184,12 @@ def seeds(folder: Path) -> None:
     wires = [bytes.fromhex(v["wire"]) for v in json.loads((GOLDEN / "frames.json").read_text())]
     for index, data in enumerate([*streams, *wires]):
         (folder / f"raw{index}").write_bytes(b"\0" + data)
-    for layout in json.loads((GOLDEN / "layouts.json").read_text()):
-        payload = bytes.fromhex(layout["payload"])[:255]
-        for kind in range(1, 11):
-            (folder / f"script-{layout['name']}-{kind}").write_bytes(bytes([1, kind, 0, len(payload)]) + payload)
+    opening = bytes([1, 0x18, 0])  # a HELLO that opens session 1; what follows is executed in it
+    requests = [bytes.fromhex(v["payload"])[:255] for v in json.loads((GOLDEN / "layouts.json").read_text())]
+    requests += [b"\0\0\0\0" + bytes(40), struct.pack("<IH", 8, 60), struct.pack("<IH", 100, 200)]
+    for index, payload in enumerate(requests):
+        script = b"".join(bytes([kind, 0, len(payload)]) + payload for kind in range(2, 12))
+        (folder / f"script{index}").write_bytes(b"\1" + opening + script)
 
 
 def test_fuzz_target_finds_nothing_in_ten_seconds(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ struct Board {
 void Board::execute(void* context, const link::Request& request, link::Reply& reply) {
   Board& board = *static_cast<Board*>(context);
   ++board.executed;
+  const link::RequestShape shape = link::kRequestShapes[static_cast<uint8_t>(request.type)];
+  require(request.length == shape.fields || (shape.open && request.length > shape.fields));
   uint8_t sum = 0;  // every byte of the payload must be readable
   for (uint16_t i = 0; i < request.length; ++i) sum = static_cast<uint8_t>(sum + request.payload[i]);
   if (request.type == link::Type::kHello) return reply.set(link::HelloReply{});
@@ -105,6 +107,18 @@ void check_round_trip(const uint8_t* data, size_t size) {
   }
 }
 
+// The decoder by itself, into memory of the very size that it was told of.
+void check_decoder(const uint8_t* data, size_t size) {
+  const size_t capacity = data[0];
+  Bytes buffer(capacity);
+  link::CobsDecoder decoder(buffer.data(), capacity);
+  decoder.reset();
+  for (size_t i = 1; i < size; ++i) {
+    if (data[i] != 0) decoder.put(data[i]);
+  }
+  require(decoder.size() <= capacity);
+}
+
 void play(const uint8_t* data, size_t size) {
   Board board;
   uint16_t sequence = 0;
@@ -157,6 +171,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Board board;
   feed(board, data, size);
   check_sent(board);
+  if (size != 0) check_decoder(data, size);
   check_round_trip(data, size);
   return 0;
 }

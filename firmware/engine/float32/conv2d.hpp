@@ -12,8 +12,8 @@
 
 namespace ftte::float32 {
 
-// y = activation(x * weights + bias). patch [patch_size] is scratch: the window's content. Cost: out_h * out_w *
-// kernel_h * kernel_w * in_c * out_c products, less at padding.
+// y = activation(x * weights + bias). patch [patch_size] is scratch: the window's content.
+// Cost: out_size * patch_size products, also where the window leaves x.
 void conv2d(const Conv2dShape& shape, const float* x, const float* weights, const float* bias, Activation activation,
             float* patch, float* y);
 

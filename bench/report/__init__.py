@@ -1,0 +1,9 @@
+"""What a person reads of a run: one self-contained page, and a summary for the terminal.
+
+Both are made from `results.json` and `measurements.csv` alone, so that a report can be made again at any time.
+"""
+
+from bench.report.page import REPORT, write_report
+from bench.report.terminal import terminal_summary
+
+__all__ = ["REPORT", "terminal_summary", "write_report"]

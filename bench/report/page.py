@@ -1,0 +1,144 @@
+"""The report: one HTML file that needs nothing beside it, for a wide screen, a telephone or paper, in light or dark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bench.report import plots
+from bench.report.view import ENERGY_PHASES, BoardLine, Figure, View
+from bench.results.files import write_atomically
+from bench.results.store import load_run
+
+REPORT = "report.html"
+_ROUNDS_SHOWN = 600  # lines of the table of rounds; all are in the table of measurements
+
+
+def write_report(folder: Path) -> Path:
+    """Writes `report.html` of a finished run; returns its path.
+
+    Raises:
+        ConfigError: the folder holds no finished run, or a malformed one.
+        InfrastructureError: the report cannot be written.
+    """
+    path = folder / REPORT
+    write_atomically(path, render(View(load_run(folder))).encode())
+    return path
+
+
+def render(view: View) -> str:
+    """The page's text; the same run gives the same text."""
+    environment = Environment(
+        loader=PackageLoader("bench.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(count=count, short=short, percent=percent)
+    environment.globals.update(how=how, framing_share=framing_share)
+    return environment.get_template("report.html.j2").render(
+        view=view,
+        plots={
+            "curves": [plots.accuracy(view), plots.loss(view)],
+            "sram": _each(view, plots.sram),
+            "traffic": _each(view, plots.traffic),
+            "energy": _each(view, plots.energy),
+            "work": _each(view, plots.work),
+        },
+        phases=ENERGY_PHASES,
+        troubles=troubles(view),
+        provenance=provenance(view),
+        duration=_duration(view.document),
+        rounds_shown=_ROUNDS_SHOWN,
+    )
+
+
+def _each(view: View, plot: Any) -> list[plots.Plot]:
+    return [drawn for variant in view.variants if (drawn := plot(view, variant)) is not None]
+
+
+def count(figure: Figure | float | None) -> str:
+    """A whole number with separators; a dash for none."""
+    if figure is None:
+        return "–"
+    return f"{figure.value if isinstance(figure, Figure) else figure:,.0f}"
+
+
+def short(figure: Figure | float | None, scale: float = 1.0) -> str:
+    """Three significant digits; a dash for none."""
+    if figure is None:
+        return "–"
+    value = (figure.value if isinstance(figure, Figure) else figure) * scale
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def percent(figure: Figure | float | None) -> str:
+    """A share as percent with one decimal; a dash for none."""
+    if figure is None:
+        return "–"
+    return f"{100 * (figure.value if isinstance(figure, Figure) else figure):.1f} %"
+
+
+def how(lines: Iterable[BoardLine], *metrics: str) -> str:
+    """ " (modelled)" when any of the figures is: what must stand in the head of their column."""
+    found = [line.figures[metric] for line in lines for metric in metrics if metric in line.figures]
+    return " (modelled)" if any(figure.kind == "modelled" for figure in found) else ""
+
+
+def framing_share(line: BoardLine, direction: str) -> float | None:
+    """Framing as a share of the payload."""
+    framing, payload = line.framing(direction), line.get(f"payload_{direction}")
+    return framing.value / payload.value if framing and payload and payload.value else None
+
+
+def troubles(view: View) -> list[dict[str, Any]]:
+    """A line for each variant and board: rounds without its clients, and bytes that were sent again."""
+    found = []
+    for line in view.lines:
+        clients = {row.client for row in view.run.rows if row.variant == line.variant and row.board == line.board}
+        missed = {
+            (event["round"], event["client"])
+            for event in view.dropped
+            if event["variant"] == line.variant and event["client"] in clients
+        }
+        up, down = line.get("retransmitted_up"), line.get("retransmitted_down")
+        if missed or (up and up.value) or (down and down.value):
+            found.append({"line": line, "dropped": len(missed), "up": up, "down": down})
+    return found
+
+
+def provenance(view: View) -> list[tuple[str, str]]:
+    """What was run, with which versions, when: label and text."""
+    document, environment = view.document, view.document.get("environment", {})
+    revision = environment.get("revision")
+    facts = [
+        ("Run", document.get("run")),
+        ("Command", document.get("command")),
+        ("Experiment", document.get("experiment", {}).get("name")),
+        ("Seed", document.get("seed")),
+        ("Rack", document.get("rack")),
+        ("Started", document.get("started")),
+        ("Finished", document.get("finished")),
+        ("Git revision", f"{revision} with local changes" if revision and environment.get("dirty") else revision),
+    ]
+    facts += [(name, environment[name]) for name in sorted(environment) if name not in {"revision", "dirty", "argv"}]
+    for name, variant in document.get("variants", {}).items():
+        facts.append((f"Program of {name}", f"{variant.get('program')}, plan {variant.get('plan_id')}"))
+    sources = Counter(board.get("energy_source") for board in view.boards.values())
+    for source in sources:
+        boards = ", ".join(name for name, board in view.boards.items() if board.get("energy_source") == source)
+        facts.append((f"Modelled energy of {boards}", source))
+    return [(label, str(text)) for label, text in facts if text not in (None, "")]
+
+
+def _duration(document: Mapping[str, Any]) -> str:
+    try:
+        seconds = (
+            datetime.fromisoformat(document["finished"]) - datetime.fromisoformat(document["started"])
+        ).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -1,0 +1,96 @@
+"""A run's summary for the terminal: what was reached, and a line for each board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.report.page import count, how, short
+from bench.report.view import View
+from bench.results.store import load_run
+
+
+def terminal_summary(folder: Path) -> RenderableType:
+    """Accuracy of each variant, each board's memory, traffic, energy and work, and the checks. Raises ConfigError.
+
+    Figures of a round are means over the run's rounds; what is modelled says so in its column's head.
+    """
+    view = View(load_run(folder))
+    parts: list[RenderableType] = [_accuracy(view)]
+    if view.lines:
+        parts += [_memory(view), _rounds(view)]
+    if view.dropped:
+        parts.append(Text(f"{len(view.dropped)} times a client was left out of a round: see the report"))
+    parts += [_check(bool(check["passed"]), f"{check['name']}: {check['detail']}") for check in view.checks]
+    return Group(*parts)
+
+
+def _table(title: str, *columns: str, texts: int) -> Table:
+    """`texts` columns of names, then columns of numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < texts else "right", overflow="fold")
+    return table
+
+
+def _accuracy(view: View) -> RenderableType:
+    table = _table(
+        "Shared model on the test set", "variant", "accuracy", "central", "points behind central", "loss", texts=1
+    )
+    for result in view.results:
+        central = "–" if result.central is None else f"{result.central:.4f}"
+        behind = "–" if result.behind_central is None else f"{result.behind_central:+.2f}"
+        loss = view.loss[result.variant].values
+        table.add_row(result.variant, f"{result.accuracy:.4f}", central, behind, f"{loss[-1]:.3f}" if loss else "–")
+    return table
+
+
+def _memory(view: View) -> RenderableType:
+    table = _table(
+        "SRAM in bytes", "board", "variant", "static", "arena", "stack", "total", "of RAM", "federation", texts=2
+    )
+    for line in view.lines:
+        total = line.get("sram_total")
+        share = f"{total.value / line.ram_bytes:.0%}" if total and line.ram_bytes else "–"
+        parts = [line.get(f"sram_{part}") for part in ("static", "arena", "stack_high_water")]
+        cells = [*map(count, parts), count(total), share, count(line.get("sram_federation"))]
+        table.add_row(line.board, line.variant, *cells)
+    return table
+
+
+def _rounds(view: View) -> RenderableType:
+    table = _table(
+        "A round, mean",
+        "board",
+        "variant",
+        "bytes down",
+        "bytes up",
+        f"energy mJ{how(view.lines, 'energy')}",
+        "instructions a step"
+        if all(w[0] == "instructions" for line in view.lines if (w := line.work))
+        else "work a step",
+        "own accuracy",
+        texts=2,
+    )
+    for line in view.lines:
+        work = line.work
+        unit = " cycles" if work and work[0] == "cycles" else ""
+        own = line.get("local_accuracy")
+        table.add_row(
+            line.board,
+            line.variant,
+            count(line.get("wire_down")),
+            count(line.get("wire_up")),
+            short(line.get("energy"), 1e-3),
+            count(work[1]) + unit if work else "–",
+            f"{own.value:.3f}" if own else "–",
+        )
+    return table
+
+
+def _check(passed: bool, text: str) -> RenderableType:
+    return Text.assemble(("passed  ", "green") if passed else ("FAILED  ", "bold red"), text)

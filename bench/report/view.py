@@ -1,0 +1,244 @@
+"""A run's rows, arranged for reading: a line for each variant, each board of a variant, and each of its rounds.
+
+What is shown of several rows is their sum over a board's clients and then the mean over its rounds; of SRAM it is the
+highest. A figure keeps how its rows came about, so that nothing modelled can be shown without that word.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.results.store import Run
+from bench.results.table import Kind, Measurement
+
+_LEAST_SURE: tuple[Kind, ...] = ("modelled", "measured", "counted")
+ENERGY_PHASES = ("compute", "link", "idle")
+CENTRAL = "_central"
+"""Behind a variant's name: the same training in one place, on the host."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and how it came about; of several kinds, the least sure one."""
+
+    value: float
+    kind: Kind
+
+    @property
+    def note(self) -> str:
+        """What must stand beside the number."""
+        return "modelled" if self.kind == "modelled" else ""
+
+
+def least_sure(kinds: Iterable[Kind]) -> Kind:
+    """`modelled` if any of them is."""
+    present = set(kinds)
+    return next(kind for kind in _LEAST_SURE if kind in present)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A figure of the shared model by round; round 0 is before any training."""
+
+    variant: str
+    rounds: tuple[int, ...]
+    values: tuple[float, ...]
+
+    @property
+    def last(self) -> float:
+        """After the last round."""
+        return self.values[-1]
+
+
+@dataclass(frozen=True)
+class BoardRound:
+    """What a board did in one round, over all clients that it hosts."""
+
+    round: int
+    figures: Mapping[str, Figure]
+    """By metric; `energy` by `energy/phase`, and `energy` for their sum."""
+
+
+@dataclass(frozen=True)
+class BoardLine:
+    """A board in one variant. `figures` as in BoardRound, of all its rounds; None of them when it has none."""
+
+    variant: str
+    board: str
+    env: str
+    ram_bytes: int | None
+    rounds: tuple[BoardRound, ...]
+    figures: Mapping[str, Figure]
+
+    def get(self, metric: str) -> Figure | None:
+        """A figure, None where the board has none."""
+        return self.figures.get(metric)
+
+    @property
+    def work(self) -> tuple[str, Figure] | None:
+        """Instructions a training step, or cycles where the board counted those; with the unit's name."""
+        steps = self.figures.get("samples")
+        for metric in ("instructions", "cycles"):
+            figure = self.figures.get(metric)
+            if figure is not None and steps is not None and steps.value:
+                return metric, Figure(figure.value / steps.value, figure.kind)
+        return None
+
+    def framing(self, direction: str) -> Figure | None:
+        """Wire bytes beyond the payload in a round, `up` or `down`."""
+        wire, payload = self.get(f"wire_{direction}"), self.get(f"payload_{direction}")
+        if wire is None or payload is None:
+            return None
+        return Figure(wire.value - payload.value, least_sure([wire.kind, payload.kind]))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A variant's side of the headline. Gaps are in points of accuracy (percent of the test set)."""
+
+    variant: str
+    accuracy: float
+    central: float | None
+
+    @property
+    def behind_central(self) -> float | None:
+        """Points; negative when it is ahead."""
+        return None if self.central is None else 100 * (self.central - self.accuracy)
+
+
+_HIGHEST = ("sram_static", "sram_arena", "sram_federation", "sram_stack_high_water", "sram_total")
+_LATEST = ("local_accuracy", "local_loss")
+_TOTAL = ("retransmitted_up", "retransmitted_down")
+
+
+class View:
+    """Everything that page and terminal show of a run."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.document: Mapping[str, Any] = run.document
+        self.boards: Mapping[str, Mapping[str, Any]] = {
+            board["name"]: board for board in self.document.get("boards", [])
+        }
+        curves = {row.variant for row in run.rows if row.metric == "accuracy" and not row.board}
+        named = list(self.document.get("variants", {}))
+        self.variants = [name for name in named if name in curves]
+        self.variants += sorted(name for name in curves - set(named) if not name.endswith(CENTRAL))
+        self.accuracy = {name: self._curve(name, "accuracy") for name in self._ordered(curves)}
+        self.loss = {name: self._curve(name, "loss") for name in self._ordered(curves)}
+        self.lines = [line for name in self.variants for line in self._lines(name)]
+
+    @property
+    def targets(self) -> Mapping[str, float]:
+        """What the experiment is checked against."""
+        targets = self.document.get("experiment", {}).get("targets", {})
+        return targets if isinstance(targets, dict) else {}
+
+    @property
+    def checks(self) -> Sequence[Mapping[str, Any]]:
+        """Each with `name`, `passed` and `detail`."""
+        return list(self.document.get("checks", []))
+
+    @property
+    def results(self) -> list[Result]:
+        """The headline, a line for each variant."""
+        central = {name: self.accuracy.get(f"{name}{CENTRAL}") for name in self.variants}
+        return [
+            Result(name, self.accuracy[name].last, None if (curve := central[name]) is None else curve.last)
+            for name in self.variants
+        ]
+
+    @property
+    def dropped(self) -> Sequence[Mapping[str, Any]]:
+        """Events of clients that were left out of a round: `variant`, `round`, `client`, `reason`."""
+        return list(self.document.get("dropped", []))
+
+    def lines_of(self, variant: str) -> list[BoardLine]:
+        """A variant's boards."""
+        return [line for line in self.lines if line.variant == variant]
+
+    def cohort(self, metric: str, variant: str) -> Figure | None:
+        """Mean over the rounds of a figure of the whole cohort, such as `round_time`."""
+        rows = [row for row in self.run.rows if (row.metric, row.variant, row.board) == (metric, variant, "")]
+        rows = [row for row in rows if row.round > 0]
+        return Figure(_mean([row.value for row in rows]), least_sure(row.kind for row in rows)) if rows else None
+
+    def _ordered(self, curves: Iterable[str]) -> list[str]:
+        central = [f"{name}{CENTRAL}" for name in self.variants]
+        known = [name for name in (*self.variants, *central) if name in curves]
+        return known + sorted(set(curves) - set(known))
+
+    def _curve(self, variant: str, metric: str) -> Curve:
+        points = sorted(
+            (row.round, row.value)
+            for row in self.run.rows
+            if (row.variant, row.metric, row.board) == (variant, metric, "")
+        )
+        return Curve(variant, tuple(point[0] for point in points), tuple(point[1] for point in points))
+
+    def _lines(self, variant: str) -> list[BoardLine]:
+        by_board: dict[str, list[Measurement]] = defaultdict(list)
+        for row in self.run.rows:
+            if row.variant == variant and row.board:
+                by_board[row.board].append(row)
+        order = [name for name in self.boards if name in by_board] + sorted(set(by_board) - set(self.boards))
+        return [self._line(variant, board, by_board[board]) for board in order]
+
+    def _line(self, variant: str, board: str, rows: Sequence[Measurement]) -> BoardLine:
+        by_round: dict[int, list[Measurement]] = defaultdict(list)
+        for row in rows:
+            by_round[row.round].append(row)
+        rounds = tuple(BoardRound(number, _figures(by_round[number])) for number in sorted(by_round))
+        about = self.boards.get(board, {})
+        return BoardLine(variant, board, about.get("env", ""), about.get("ram_bytes"), rounds, _over_rounds(rounds))
+
+
+def _figures(rows: Sequence[Measurement]) -> dict[str, Figure]:
+    """Of a board and round: sums over clients and phases; of SRAM the highest, of local figures the mean by samples."""
+    groups: dict[str, list[Measurement]] = defaultdict(list)
+    for row in rows:
+        groups[row.metric].append(row)
+        if row.metric == "energy":
+            groups[f"energy/{row.phase}"].append(row)
+    samples = {row.client: row.value for row in groups.get("samples", [])}
+    figures = {}
+    for metric, group in groups.items():
+        values = [row.value for row in group]
+        if metric in _HIGHEST:
+            value = max(values)
+        elif metric in _LATEST:
+            weights = [samples.get(row.client, 1.0) for row in group]
+            value = sum(w * v for w, v in zip(weights, values, strict=True)) / (sum(weights) or 1.0)
+        elif metric == "step_time":
+            value = _mean(values)
+        else:
+            value = sum(values)
+        figures[metric] = Figure(value, least_sure(row.kind for row in group))
+    return figures
+
+
+def _over_rounds(rounds: Sequence[BoardRound]) -> dict[str, Figure]:
+    found: dict[str, list[Figure]] = defaultdict(list)
+    for one in rounds:
+        for metric, figure in one.figures.items():
+            found[metric].append(figure)
+    combined = {}
+    for metric, figures in found.items():
+        values = [figure.value for figure in figures]
+        if metric in _HIGHEST:
+            value = max(values)
+        elif metric in _LATEST:
+            value = values[-1]
+        elif metric in _TOTAL:
+            value = sum(values)
+        else:
+            value = _mean(values)
+        combined[metric] = Figure(value, least_sure(figure.kind for figure in figures))
+    return combined
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,114 @@
+// A small image for the tests of the virtual boards: no HAL, no library. It says "boot", then echoes what it receives.
+// The byte 1 is an escape: "1 r" resets the core, "1 c" runs a counted stretch of code and says "done", "1 f" faults.
+#include <stdint.h>
+
+#define REG(address) (*(volatile uint32_t*)(address))
+
+enum { kEscape = 1 };
+
+extern uint32_t stack_top[], phase_start[], phase_end[];
+void reset_handler(void);
+void run_counted(void);
+
+uint32_t phase_word;
+uint32_t received;          // bytes so far
+uint32_t resets[2] __attribute__((section(".noinit")));  // RAM that a reset does not touch: how often, and ~how often
+
+__attribute__((section(".vectors"), used)) static const void* const kVectors[16] = {stack_top, reset_handler};
+
+// As firmware/src/image.hpp lays it out; only what the counter reads is filled in.
+struct descriptor {
+  char magic[8];
+  uint32_t size;
+  uint8_t skipped[4 + 4 + 16];
+  char env[24];
+  uint8_t plan_id[8];
+  uint32_t words[13];
+  const void *phase_function, *phase_function_end, *phase_word;
+};
+__attribute__((section(".descriptor"), used)) static const struct descriptor kDescriptor = {
+    {'F', 'T', 'T', 'E', 'I', 'M', 'G', '1'}, sizeof(struct descriptor), {0}, "probe", {0}, {0}, phase_start, phase_end,
+    &phase_word};
+
+// After the store that begins "train": bx, ldr, 2 * COUNT, movs, bl, ldr, str; in "evaluate": bx, movs, bl, ldr, str.
+__asm__(
+    ".syntax unified\n.thumb\n"
+    ".section .phase,\"ax\"\n.global set_phase\n.type set_phase, %function\n.thumb_func\n"
+    "set_phase: ldr r1, =phase_word\n str r0, [r1]\n bx lr\n .ltorg\n"
+    ".text\n.global run_counted\n.type run_counted, %function\n.thumb_func\n"
+    "run_counted: push {r4, lr}\n movs r0, #3\n bl set_phase\n ldr r2, =" COUNT
+    "\n1: subs r2, #1\n bne 1b\n movs r0, #4\n bl set_phase\n movs r0, #1\n bl set_phase\n pop {r4, pc}\n .ltorg\n");
+
+#if defined(UART_NRF51)
+static void uart_start(void) {
+  REG(UART + 0x500) = 4;
+  REG(UART + 0x000) = 1;
+  REG(UART + 0x008) = 1;
+}
+static uint8_t uart_get(void) {
+  while (REG(UART + 0x108) == 0) {
+  }
+  REG(UART + 0x108) = 0;
+  return (uint8_t)REG(UART + 0x518);
+}
+static void uart_put(uint8_t byte) {
+  REG(UART + 0x11C) = 0;
+  REG(UART + 0x51C) = byte;
+  while (REG(UART + 0x11C) == 0) {
+  }
+}
+#else
+#if defined(UART_L4)
+enum { kControl = 0, kStatus = 0x1C, kReceive = 0x24, kTransmit = 0x28, kEnable = 0xD };
+#else
+enum { kControl = 0xC, kStatus = 0, kReceive = 4, kTransmit = 4, kEnable = 0x200C };
+#endif
+static void uart_start(void) {
+  REG(UART + kControl) = kEnable;
+  REG(0xE000E014) = 399;  // SysTick without interrupt: QEMU's L4 UART needs some event to go on receiving
+  REG(0xE000E010) = 5;
+}
+static uint8_t uart_get(void) {
+  while ((REG(UART + kStatus) & 1 << 5) == 0) {
+  }
+  return (uint8_t)REG(UART + kReceive);
+}
+static void uart_put(uint8_t byte) {
+  while ((REG(UART + kStatus) & 1 << 7) == 0) {
+  }
+  REG(UART + kTransmit) = byte;
+}
+#endif
+
+static void say(const char* text) {
+  for (; *text != '\0'; ++text) uart_put((uint8_t)*text);
+}
+
+void reset_handler(void) {
+  void set_phase(uint32_t phase);
+  received = 0;
+  resets[0] = resets[0] == ~resets[1] ? resets[0] + 1 : 1;
+  resets[1] = ~resets[0];
+  uart_start();
+  say("boot ");
+  uart_put((uint8_t)('0' + resets[0]));
+  uart_put('\n');
+  set_phase(1);
+  for (;;) {
+    uint8_t byte = uart_get();
+    received += 1;
+    if (byte != kEscape) {
+      uart_put(byte);
+      continue;
+    }
+    byte = uart_get();
+    if (byte == 'c') {
+      run_counted();
+      say("done\n");
+    } else if (byte == 'r') {
+      REG(0xE000ED0C) = 0x05FA0004;
+    } else if (byte == 'f') {
+      __asm__ volatile(".hword 0xde00");
+    }
+  }
+}
