@@ -188,7 +188,7 @@ class Board:
         """Resets through the probe and waits for the boot. Raises InfrastructureError."""
         self.device()  # the line is open before the reset, so that the boot log is kept
         pyocd.reset(self._target(), log=self.log, cancelled=cancelled)
-        return self.connect(cancelled=cancelled)
+        return self.connect(wait_s=_BOOT_S, cancelled=cancelled)
 
     def recover(self, cancelled: threading.Event | None = None) -> str:
         """Brings the board back: resync, reset, flash again, power-cycle; each rung once. Returns the one that helped.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.report import plots
-from bench.report.view import ENERGY_PHASES, BoardLine, Figure, View
+from bench.report.view import ENERGY_PHASES, BoardLine, Figure, View, count, short
 from bench.results.files import write_atomically
 from bench.results.store import load_run
 
@@ -42,7 +42,7 @@ def render(view: View) -> str:
     return environment.get_template("report.html.j2").render(
         view=view,
         plots={
-            "curves": [plots.accuracy(view), plots.loss(view)],
+            "curves": [plot for plot in (plots.accuracy(view), plots.loss(view)) if plot is not None],
             "sram": _each(view, plots.sram),
             "traffic": _each(view, plots.traffic),
             "energy": _each(view, plots.energy),
@@ -56,23 +56,8 @@ def render(view: View) -> str:
     )
 
 
-def _each(view: View, plot: Any) -> list[plots.Plot]:
+def _each(view: View, plot: Callable[[View, str], plots.Plot | None]) -> list[plots.Plot]:
     return [drawn for variant in view.variants if (drawn := plot(view, variant)) is not None]
-
-
-def count(figure: Figure | float | None) -> str:
-    """A whole number with separators; a dash for none."""
-    if figure is None:
-        return "–"
-    return f"{figure.value if isinstance(figure, Figure) else figure:,.0f}"
-
-
-def short(figure: Figure | float | None, scale: float = 1.0) -> str:
-    """Three significant digits; a dash for none."""
-    if figure is None:
-        return "–"
-    value = (figure.value if isinstance(figure, Figure) else figure) * scale
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def percent(figure: Figure | float | None) -> str:

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bench.report.view import CENTRAL, ENERGY_PHASES, Curve, View
+from bench.report.view import CENTRAL, ENERGY_PHASES, Curve, View, short
 
 _INK, _RULE, _PAGE, _LIMIT = "#010203", "#010204", "#010205", "#010206"
 _SERIES = tuple(f"#0103{number:02x}" for number in range(6))
@@ -34,6 +34,7 @@ _BARS = 40  # boards of a plot; a fleet's are in the table of measurements
 _STYLE: Any = {  # matplotlib's type for it is a literal of all its settings
     "svg.fonttype": "none",
     "svg.hashsalt": "bench",
+    "text.parse_math": False,  # a dollar in a board's name is a dollar
     "font.size": 9,
     "text.color": _INK,
     "axes.edgecolor": _RULE,
@@ -43,7 +44,7 @@ _STYLE: Any = {  # matplotlib's type for it is a literal of all its settings
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titlepad": 26,
+    "axes.titlepad": 8,
     "xtick.color": _RULE,
     "ytick.color": _RULE,
     "xtick.labelcolor": _INK,
@@ -64,9 +65,11 @@ class Plot:
     alt: str
 
 
-def accuracy(view: View) -> Plot:
+def accuracy(view: View) -> Plot | None:
     """Accuracy on the test set by round, with the target."""
     curves = list(view.accuracy.values())
+    if not curves:
+        return None
     target = view.targets.get("accuracy")
     alt = "Accuracy on the test set by round. " + _ends(curves)
     if target is not None:
@@ -76,9 +79,11 @@ def accuracy(view: View) -> Plot:
     )
 
 
-def loss(view: View) -> Plot:
+def loss(view: View) -> Plot | None:
     """Cross-entropy on the test set by round."""
     curves = list(view.loss.values())
+    if not curves:
+        return None
     alt = "Loss on the test set by round. " + _ends(curves)
     return _drawn(
         "loss", alt, 3.2, lambda axes: _curves(axes, curves, "Loss on the test set", "cross-entropy, nats", None)
@@ -95,19 +100,20 @@ def sram(view: View, variant: str) -> Plot | None:
     totals = [sum(values) for values in zip(*stacks.values(), strict=True)]
     limits = [line.ram_bytes for line in lines]
 
+    smallest = min((limit for limit in limits if limit), default=None)
+    if smallest is not None and smallest > 3 * max(totals):
+        smallest = None  # so far away that the bars would be too short to read: the notes say it
+
     def draw(axes: Axes) -> None:
         notes = [
             f"{total:,.0f}" + (f" of {limit:,} ({total / limit:.0%})" if limit else "")
             for total, limit in zip(totals, limits, strict=True)
         ]
-        _stacked(axes, [line.board for line in lines], stacks, notes)
-        smallest = min((limit for limit in limits if limit), default=None)
-        if smallest is not None and smallest <= 3 * max(totals):
-            owner = lines[limits.index(smallest)].board
+        _stacked(axes, [line.board for line in lines], stacks, notes, notes_from=smallest or 0)
+        if smallest is not None:
+            label = f" RAM of {lines[limits.index(smallest)].board}"
             axes.axvline(smallest, color=_LIMIT, linewidth=1.4, linestyle="--")
-            axes.set_xlim(right=max(axes.get_xlim()[1], smallest * 1.03))
-            axes.text(smallest, 1.0, f"RAM of {owner} ", color=_LIMIT, ha="right", va="bottom",
-                      transform=axes.get_xaxis_transform(), fontsize=8)  # fmt: skip
+            axes.text(smallest, 1.0, label, color=_LIMIT, va="bottom", transform=axes.get_xaxis_transform(), fontsize=8)
         _title(axes, f"SRAM, {variant}", "bytes")
 
     told = "; ".join(f"{line.board} {total:,.0f}" for line, total in zip(lines, totals, strict=True))
@@ -147,10 +153,10 @@ def energy(view: View, variant: str) -> Plot | None:
     totals = [line.figures["energy"].value / 1000 for line in lines]
 
     def draw(axes: Axes) -> None:
-        _stacked(axes, [line.board for line in lines], stacks, [f"{total:,.3g}" for total in totals])
+        _stacked(axes, [line.board for line in lines], stacks, [short(total) for total in totals])
         _title(axes, f"Energy a round, {variant}{how}", f"mJ{how}")
 
-    told = "; ".join(f"{line.board} {total:.3g} mJ" for line, total in zip(lines, totals, strict=True))
+    told = "; ".join(f"{line.board} {short(total)} mJ" for line, total in zip(lines, totals, strict=True))
     return _drawn(f"energy-{variant}", f"Energy a round by phase, {variant}{how}: {told}.", _height(len(lines)), draw)
 
 
@@ -186,7 +192,7 @@ def _height(bars: int) -> float:
 
 
 def _title(axes: Axes, title: str, label: str) -> None:
-    axes.set_title(title)
+    axes.set_title(title, pad=22 if axes.containers and axes.get_legend() else 8)  # the legend lies below it
     axes.set_xlabel(label)
 
 
@@ -212,11 +218,17 @@ def _curves(axes: Axes, curves: Sequence[Curve], title: str, label: str, target:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _title(axes, title, "round (0: before training)")
     axes.set_ylabel(label)
-    _legend(axes, 3)
+    axes.legend(loc="lower right" if curves[0].last > curves[0].values[0] else "upper right")
 
 
-def _stacked(axes: Axes, names: Sequence[str], parts: Mapping[str, Sequence[float]], notes: Sequence[str]) -> None:
-    """Horizontal bars, the first on top, each with a note at its end."""
+def _stacked(
+    axes: Axes,
+    names: Sequence[str],
+    parts: Mapping[str, Sequence[float]],
+    notes: Sequence[str],
+    notes_from: float = 0,
+) -> None:
+    """Horizontal bars, the first on top, each with a note behind its end, but not before `notes_from`."""
     shown = min(len(names), _BARS)
     places = range(shown)
     left = [0.0] * shown
@@ -233,18 +245,25 @@ def _stacked(axes: Axes, names: Sequence[str], parts: Mapping[str, Sequence[floa
         )
         left = [a + b for a, b in zip(left, values, strict=False)]
     for place, end, note in zip(places, left, notes, strict=False):
-        axes.text(end, place, f" {note}", va="center", ha="left", fontsize=8)
+        axes.annotate(
+            note, (max(end, notes_from), place), (4, 0), textcoords="offset points", va="center", ha="left", fontsize=8
+        )
     axes.set_yticks(list(places), [str(name) for name in names[:shown]])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(shown - 0.4, -0.6)
     longest = max((len(note) for note in notes[:shown]), default=0)
-    axes.set_xlim(0, (max(left, default=0.0) or 1.0) * (1.04 + 0.021 * longest))
+    axes.set_xlim(0, (max([*left, notes_from]) or 1.0) * (1.04 + 0.021 * longest))
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: _short(value)))
-    axes.grid(axis="x")
-    axes.set_axisbelow(True)
     if len(parts) > 1:
-        _legend(axes, 4)
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 0.985),
+            ncols=4,
+            borderpad=0,
+            columnspacing=1.2,
+            handlelength=1.8,
+        )
 
 
 def _short(value: float) -> str:
@@ -252,12 +271,6 @@ def _short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:g} {sign}"
     return f"{value:g}"
-
-
-def _legend(axes: Axes, columns: int) -> None:
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 0.985), ncols=columns, borderpad=0, columnspacing=1.2, handlelength=1.8
-    )
 
 
 def _drawn(name: str, alt: str, height: float, draw: Callable[[Axes], None]) -> Plot:

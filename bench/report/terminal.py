@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.page import count, how, short
-from bench.report.view import View
+from bench.report.page import how
+from bench.report.view import View, count, short
 from bench.results.store import load_run
 
 
@@ -24,7 +24,7 @@ def terminal_summary(folder: Path) -> RenderableType:
     if view.lines:
         parts += [_memory(view), _rounds(view)]
     if view.dropped:
-        parts.append(Text(f"{len(view.dropped)} times a client was left out of a round: see the report"))
+        parts.append(Text(f"clients left out of a round: {len(view.dropped)}, see the report"))
     parts += [_check(bool(check["passed"]), f"{check['name']}: {check['detail']}") for check in view.checks]
     return Group(*parts)
 
@@ -44,7 +44,7 @@ def _accuracy(view: View) -> RenderableType:
     for result in view.results:
         central = "–" if result.central is None else f"{result.central:.4f}"
         behind = "–" if result.behind_central is None else f"{result.behind_central:+.2f}"
-        loss = view.loss[result.variant].values
+        loss = view.loss[result.variant].values if result.variant in view.loss else ()
         table.add_row(result.variant, f"{result.accuracy:.4f}", central, behind, f"{loss[-1]:.3f}" if loss else "–")
     return table
 
@@ -70,15 +70,13 @@ def _rounds(view: View) -> RenderableType:
         "bytes down",
         "bytes up",
         f"energy mJ{how(view.lines, 'energy')}",
-        "instructions a step"
-        if all(w[0] == "instructions" for line in view.lines if (w := line.work))
-        else "work a step",
+        f"{_work_unit(view)} a step{how(view.lines, 'instructions', 'cycles')}",
         "own accuracy",
         texts=2,
     )
     for line in view.lines:
         work = line.work
-        unit = " cycles" if work and work[0] == "cycles" else ""
+        unit = f" {work[0]}" if work and _work_unit(view) == "work" else ""
         own = line.get("local_accuracy")
         table.add_row(
             line.board,
@@ -90,6 +88,11 @@ def _rounds(view: View) -> RenderableType:
             f"{own.value:.3f}" if own else "–",
         )
     return table
+
+
+def _work_unit(view: View) -> str:
+    units = {work[0] for line in view.lines if (work := line.work)}
+    return units.pop() if len(units) == 1 else "work"
 
 
 def _check(passed: bool, text: str) -> RenderableType:

@@ -33,6 +33,21 @@ class Figure:
         return "modelled" if self.kind == "modelled" else ""
 
 
+def count(figure: Figure | float | None) -> str:
+    """A whole number with separators; a dash for none."""
+    if figure is None:
+        return "–"
+    return f"{figure.value if isinstance(figure, Figure) else figure:,.0f}"
+
+
+def short(figure: Figure | float | None, scale: float = 1.0) -> str:
+    """Three significant digits, after multiplying by `scale`; a dash for none."""
+    if figure is None:
+        return "–"
+    value = (figure.value if isinstance(figure, Figure) else figure) * scale
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def least_sure(kinds: Iterable[Kind]) -> Kind:
     """`modelled` if any of them is."""
     present = set(kinds)
@@ -128,7 +143,8 @@ class View:
         self.variants = [name for name in named if name in curves]
         self.variants += sorted(name for name in curves - set(named) if not name.endswith(CENTRAL))
         self.accuracy = {name: self._curve(name, "accuracy") for name in self._ordered(curves)}
-        self.loss = {name: self._curve(name, "loss") for name in self._ordered(curves)}
+        losses = {row.variant for row in run.rows if row.metric == "loss" and not row.board}
+        self.loss = {name: self._curve(name, "loss") for name in self._ordered(losses)}
         self.lines = [line for name in self.variants for line in self._lines(name)]
 
     @property

@@ -8,6 +8,7 @@ flash gets the image from its reset vector instead.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
@@ -247,7 +248,8 @@ class Core:
         self._registers = {at: v for at, v in self._registers.items() if not 0xE000E000 <= at < 0xE000F000}
         self._registers.update(CORE_RESET_REGISTERS)
         keep_ram = self.state is State.IMAGE or self._pristine
-        self._cpu.reset_registers(*self._cpu.vectors())
+        stack, entry = struct.unpack("<II", self._flash.read(0, 8))
+        self._cpu.reset_registers(stack, entry)
         if self._dhcsr & C_DEBUGEN and self._demcr & VC_CORERESET:
             self.abandon_image()
             self._halted(DFSR_VCATCH)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -111,7 +110,7 @@ class Cpu:
         self.ram = [(region, mmap.mmap(-1, _pages(region.size))) for region in part.ram]
         for region, buffer in self.ram:
             self._uc.mem_map_ptr(region.base, len(buffer), unicorn.UC_PROT_ALL, _address_of(buffer))
-        self._storing = False  # the core is at it itself: its copy gets the data from Unicorn
+        self._storing: tuple[int, int] | None = None  # offset and size of the core's own store in progress
         self._copies = [_Copy(memory) for memory in memories]
         self._ranges: list[tuple[int, int, _Copy]] = []
         for copy in self._copies:
@@ -141,11 +140,15 @@ class Cpu:
         self._ranges.append((base, base + copy.memory.region.size, copy))
 
     def _changed(self, copy: _Copy, offset: int, size: int) -> None:
-        if not self._storing:
-            copy.refresh(offset, size)
-            for base, _, mapped in self._ranges:
-                if mapped is copy:
-                    self._uc.ctl_remove_cache(base + offset, base + offset + size)
+        if self._storing == (offset, size):
+            return  # Unicorn does it
+        if self._storing is not None:
+            self._spoilt.append((copy, offset, size))
+            return
+        copy.refresh(offset, size)
+        for base, _, mapped in self._ranges:
+            if mapped is copy:
+                self._uc.ctl_remove_cache(base + offset, base + offset + size)
 
     def _map_factory(self) -> None:
         """Read-only memory is mapped in whole pages; two blocks may share one."""
@@ -267,13 +270,13 @@ class Cpu:
             self._fail(BusError(f"0x{address:08x} is read-only memory"))
             return True
         data = (value & _MASKS[size]).to_bytes(size, "little")
-        self._storing = True
+        self._storing = (offset, size)
         try:
             self._ports.store(copy.memory, offset, data)
         except BusError as fault:
             self._fail(fault)
         finally:
-            self._storing = False
+            self._storing = None
         if copy.memory.read(offset, size) != data:
             self._spoilt.append((copy, offset, size))
         return True
@@ -300,11 +303,6 @@ class Cpu:
     def fault(self) -> BusError | None:
         """The bus fault that ended the last run."""
         return self._fault
-
-    def vectors(self) -> tuple[int, int]:
-        """Initial stack pointer and entry point, from the flash's first two words."""
-        stack, entry = struct.unpack("<II", self._copies[0].data[:8])
-        return stack, entry
 
     def close(self) -> None:
         """Ends the thread that bounds runs."""

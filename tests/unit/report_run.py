@@ -1,4 +1,4 @@
-"""A finished run as `bench run` writes it, with figures of the size that boards have; for tests of what is shown of it."""
+"""A finished run as `bench run` writes it, with figures of the size that boards have; for tests of its report."""
 
 from __future__ import annotations
 

@@ -1,0 +1,216 @@
+"""A federated client on an emulated board: the same weights as the host's engine, exact figures, and a way back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.build import build
+from bench.data import partition
+from bench.errors import BenchError, DeviceError
+from bench.federation.client import TrainJob, Update
+from bench.fleet.engine import Engine
+from bench.link.messages import MessageType
+from bench.link.session import Cancelled
+from bench.rack import flash as pyocd
+from bench.rack.board import Board
+from bench.rack.client import BoardClient
+from bench.rack.inventory import load_inventory
+from bench.rack.rack import Rack
+
+INVENTORY = """\
+boards:
+  - {name: bit, env: microbit, probe: "remote:127.0.0.1:0", virtual: {machine: microbit}}
+"""
+OFFSET, COUNT, STEPS = 5, 30, 70  # the client's records lie behind another one's, and are gone through more than twice
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    return generator.integers(-64, 64, (OFFSET + COUNT, 196)).astype(np.int8), generator.integers(
+        0, 10, OFFSET + COUNT
+    ).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine("demo_int8")
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory, data: tuple[np.ndarray, np.ndarray]) -> Iterator[Board]:
+    folder = tmp_path_factory.mktemp("rack")
+    (folder / "rack.yaml").write_text(INVENTORY)
+    image = build(["microbit"], "demo_int8")["microbit"].read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_LOCK_DIR", str(folder / "locks"))
+        inventory = load_inventory(folder / "rack.yaml")
+        with Rack.open(inventory, purpose="tests", state_dir=folder / "state") as rack:
+            rack.boards["bit"].flash(image, partition.build(*data, 10))
+            yield rack.boards["bit"]
+
+
+@pytest.fixture
+def client(board: Board, engine: Engine) -> BoardClient:
+    return BoardClient("client-2", board, engine.plan, "a-run", OFFSET, COUNT)
+
+
+@pytest.fixture
+def job(engine: Engine) -> TrainJob:
+    down = engine.plan.encode_down(engine.plan.initial(1))
+    return TrainJob(round=4, variant="int8", down=down, first=17, count=STEPS, learning_rate=0.02, seed=0xFFFF_FFF0)
+
+
+def fit(client: BoardClient, job: TrainJob) -> Update:
+    return client.fit(job, lambda _done, _total: None, threading.Event())
+
+
+def figures(update: Update) -> dict[tuple[str, str], float]:
+    return {(row.metric, row.phase): row.value for row in update.measurements}
+
+
+@pytest.fixture(scope="module")
+def expected(engine: Engine, data: tuple[np.ndarray, np.ndarray]) -> bytes:
+    samples, labels = data[0][OFFSET:], data[1][OFFSET:]
+    down = engine.plan.encode_down(engine.plan.initial(1))
+    params, _ = engine.train(
+        engine.begin(down), samples, labels, learning_rate=0.02, seed=0xFFFF_FFF0, first=17, count=STEPS
+    )
+    return params
+
+
+def test_the_board_trains_what_the_hosts_engine_trains(client: BoardClient, job: TrainJob, expected: bytes) -> None:
+    seen: list[tuple[int, int]] = []
+    update = client.fit(job, lambda done, total: seen.append((done, total)), threading.Event())
+    assert update.params == expected
+    assert (update.client, update.round, update.samples) == ("client-2", 4, STEPS)
+    assert seen[-1] == (STEPS, STEPS)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert client.capacity == COUNT
+
+
+def test_the_figures_of_a_round(client: BoardClient, job: TrainJob, engine: Engine) -> None:
+    update = fit(client, job)
+    rows = {(row.metric, row.phase): row for row in update.measurements}
+    assert {row.kind for row in update.measurements} == {"counted"}
+    assert {(row.run, row.variant, row.board, row.client, row.round) for row in update.measurements} == {
+        ("a-run", "int8", "bit", "client-2", 4)
+    }
+    plan = engine.plan
+    assert rows["sram_arena", ""].value >= plan.arena_bytes + plan.params_bytes or rows["sram_arena", ""].value > 0
+    for phase in ("link", "train"):
+        high_water = rows["sram_stack_high_water", phase].value
+        assert 0 < high_water < 16 * 1024
+        total = rows["sram_static", ""].value + rows["sram_arena", ""].value + high_water
+        assert rows["sram_total", phase].value == total
+        assert total + rows["sram_federation", ""].value <= 16 * 1024
+    macs = (plan.macs_forward + plan.macs_backward) * STEPS
+    assert macs < rows["instructions", "train"].value < 60 * macs
+    assert rows["payload_down", ""].value >= plan.down_bytes
+    assert rows["payload_up", ""].value >= plan.params_bytes
+    assert rows["wire_down", ""].value > rows["payload_down", ""].value
+    assert rows["retransmitted_down", ""].value == 0
+    assert rows["samples", ""].value == STEPS
+
+
+def test_two_runs_give_the_same_figures(client: BoardClient, job: TrainJob) -> None:
+    one, other = fit(client, job), fit(client, job)
+    assert one.params == other.params
+    assert figures(one) == figures(other)
+
+
+def test_a_board_that_resets_in_mid_round_starts_the_round_again(
+    client: BoardClient, board: Board, job: TrainJob, expected: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = figures(fit(client, job))
+    session = board.device().session
+    request, resets = session.request, []
+
+    def disturbed(kind: MessageType, *arguments: bytes, **options: object) -> bytes:
+        if kind == MessageType.TRAIN and len(resets) < 1:
+            resets.append(kind)
+            pyocd.reset(board._target(), log=lambda _line: None)
+        return request(kind, *arguments, **options)
+
+    monkeypatch.setattr(session, "request", disturbed)
+    update = fit(client, job)
+    assert resets
+    assert update.params == expected
+    assert figures(update)["instructions", "train"] == undisturbed["instructions", "train"]
+    assert "recovered by resync" in board.log.path.read_text()
+
+
+def test_a_board_that_keeps_resetting_fails_the_round(
+    client: BoardClient, board: Board, job: TrainJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = board.device().session
+    request = session.request
+
+    def disturbed(kind: MessageType, *arguments: bytes, **options: object) -> bytes:
+        if kind == MessageType.TRAIN:
+            pyocd.reset(board._target(), log=lambda _line: None)
+        return request(kind, *arguments, **options)
+
+    monkeypatch.setattr(session, "request", disturbed)
+    with pytest.raises(DeviceError, match="reset before it answered TRAIN"):
+        fit(client, job)
+    monkeypatch.undo()
+    client.recover()
+    assert fit(client, job).samples == STEPS
+
+
+def test_a_partition_that_goes_bad_is_flashed_again(
+    client: BoardClient, board: Board, job: TrainJob, expected: bytes
+) -> None:
+    pyocd.flash(
+        board._target(),
+        {board.manifest.flash.data_base + 4096: bytes(64)},
+        timeout_s=60,
+        log=lambda _line: None,
+    )
+    assert fit(client, job).params == expected
+    assert "recovered by flash" in board.log.path.read_text()
+
+
+def test_cancelling_is_prompt_and_the_board_comes_back(client: BoardClient, job: TrainJob, expected: bytes) -> None:
+    cancelled = threading.Event()
+    with pytest.raises(Cancelled):
+        client.fit(job, lambda _done, _total: cancelled.set(), cancelled)
+    client.recover()
+    assert fit(client, job).params == expected
+
+
+def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: TrainJob) -> None:
+    clients = [BoardClient(f"client-{i}", board, engine.plan, "a-run", OFFSET, COUNT) for i in (1, 2)]
+    results: dict[str, Update | BenchError] = {}
+
+    def work(client: BoardClient) -> None:
+        try:
+            results[client.name] = fit(client, job)
+        except BenchError as error:
+            results[client.name] = error
+
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    one, other = results["client-1"], results["client-2"]
+    assert isinstance(one, Update)
+    assert isinstance(other, Update)
+    assert one.params == other.params
+
+
+def test_a_board_with_another_program_is_refused(board: Board, job: TrainJob) -> None:
+    client = BoardClient("client-1", board, Engine("demo_float32").plan, "a-run", 0, COUNT)
+    with pytest.raises(DeviceError, match="board bit cannot be used: its plan is .* flash the program"):
+        fit(client, job)
+
+
+def test_the_log_has_what_the_board_said(board: Board) -> None:
+    assert "board: ftte microbit: reset by" in Path(board.log.path).read_text()

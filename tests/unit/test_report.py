@@ -1,0 +1,317 @@
+"""The report: right figures, honest words, and a page that needs nothing beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_run import BOARDS, run_document, run_rows, write_example
+from rich.console import Console
+
+from bench.errors import ConfigError
+from bench.report import terminal_summary, write_report
+from bench.report.page import render
+from bench.report.view import View
+from bench.results.store import Run, load_run, write_run
+from bench.results.table import Measurement, Recorder
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """The page as a reader and a browser see it: balanced elements, ids, references, tables, texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.tables: list[list[list[str]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == [], "elements that are not closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in {"th", "td"}:
+            self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        text = " ".join(data.split())
+        if "style" in self.open or not text:
+            return
+        self.texts.append(text)
+        if {"th", "td"} & set(self.open):
+            self.tables[-1][-1][-1] = f"{self.tables[-1][-1][-1]} {text}".strip()
+
+    def table(self, *columns: str) -> list[dict[str, str]]:
+        """The rows of the first table that has these columns, as mappings."""
+        for table in self.tables:
+            if all(any(head.startswith(column) for head in table[0]) for column in columns):
+                return [dict(zip(table[0], row, strict=True)) for row in table[1:]]
+        raise AssertionError(f"no table with {columns}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_example(tmp_path_factory.mktemp("runs") / "demo-1")
+
+
+@pytest.fixture(scope="module")
+def text(folder: Path) -> str:
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def int8_rows(rounds: int = 2) -> list[Measurement]:
+    """One variant, as plots take their time."""
+    return [row for row in run_rows("demo-1", rounds) if row.variant.startswith("int8")]
+
+
+def of(rows: list[Measurement], document: dict | None = None) -> str:
+    return render(View(Run(Path("demo-1"), document or run_document("demo-1", 10), tuple(rows))))
+
+
+def row_of(rows: list[dict[str, str]], **where: str) -> dict[str, str]:
+    [found] = [row for row in rows if all(row[column] == value for column, value in where.items())]
+    return found
+
+
+def test_the_headline_says_accuracy_target_and_gaps(page: Page) -> None:
+    rows = page.table("variant", "accuracy", "target")
+    assert row_of(rows, variant="int8") == {
+        "variant": "int8",
+        "accuracy": "0.7900",
+        "target": "≥ 0.75",
+        "trained centrally": "0.8100",
+        "points behind central": "+2.00",
+        "points behind best": "1.00",
+    }
+    assert row_of(rows, variant="float32")["points behind central"] == "+1.50"
+    assert "All 2 checks passed." in page.texts
+
+
+def test_memory_is_the_highest_of_all_rounds_and_phases(page: Page) -> None:
+    rows = page.table("static", "arena", "stack")
+    assert len(rows) == len(BOARDS) + 3
+    # 2,000 + 8,944 of parameters, the arena, and 600 + 4 · 8 + 160 of stack, of the micro:bit's 16 KB
+    assert row_of(rows, board="bit") == {
+        "board": "bit",
+        "variant": "int8",
+        "static": "10,944",
+        "arena": "1,836",
+        "stack": "792",
+        "total": "13,572",
+        "RAM": "16,384",
+        "used": "82.8 %",
+        "federation": "0",
+    }
+
+
+def test_bytes_are_told_by_direction_with_their_framing(page: Page) -> None:
+    row = row_of(page.table("payload down", "wire up"), board="plus2", variant="float32")
+    figures = [cell for head, cell in row.items() if head not in {"board", "variant"}]
+    assert figures[:2] == ["4,700", "4,880"]
+    assert "18,240" in figures
+    assert "18,470" in figures
+    assert row["framing"] == "1.3 %"  # of 18,240 upwards, the last column of that name: 230 bytes
+
+
+def test_energy_is_modelled_by_the_formula_and_called_so(page: Page) -> None:
+    row = row_of(page.table("time a step"), board="bit", variant="int8")
+    # 600 · 1,004,000 instructions · 1.6 cycles at 16 MHz: 60.24 s at 4.4 mA and 3 V
+    assert row["compute, mJ (modelled)"] == "795"
+    assert row["link, mJ (modelled)"] == "16.6"  # 14,454 bytes · 10 bits at 115,200 baud
+    assert row["idle, mJ (modelled)"] == "0"  # it is the slowest
+    assert row["energy a round, mJ (modelled)"] == "812"
+    assert row["time a step, ms (modelled)"] == "100"
+    assert row["work a step"] == "1,004,000 instructions"
+
+
+MODELLED_WORDS = re.compile(r"\benergy\b|\bmJ\b|\btime a step\b|\bbusy a round\b|round of \w+ takes", re.IGNORECASE)
+
+
+def test_nothing_modelled_is_shown_without_that_word(page: Page) -> None:
+    heads = [head for table in page.tables for head in table[0]]
+    for words in [*heads, *(element["aria-label"] for tag, element in page.elements if tag == "svg")]:
+        if MODELLED_WORDS.search(words):
+            assert "modelled" in words
+    drawn = [words for words in page.texts if re.match(r"Energy a round, |mJ", words)]
+    assert len(drawn) == 4  # title and axis of a plot for each variant
+    assert all("(modelled)" in words for words in drawn)
+    at = [number for number, words in enumerate(page.texts) if re.search(r"round of \w+ takes", words)]
+    assert len(at) == 2
+    assert all(page.texts[number + 1] == "modelled" for number in at)
+
+
+def test_what_a_meter_measured_is_not_called_modelled() -> None:
+    rows = [replace(row, kind="measured") if row.kind == "modelled" else row for row in int8_rows()]
+    page = Page(of(rows))
+    assert "energy a round, mJ" in [head for table in page.tables for head in table[0]]
+    assert not [words for words in page.texts if "(modelled)" in words]
+
+
+def test_one_modelled_phase_makes_the_sum_modelled() -> None:
+    rows = [
+        replace(row, kind="measured") if row.kind == "modelled" and row.phase != "idle" else row for row in int8_rows()
+    ]
+    heads = [head for table in Page(of(rows)).tables for head in table[0]]
+    assert "compute, mJ" in heads
+    assert "idle, mJ (modelled)" in heads
+    assert "energy a round, mJ (modelled)" in heads
+
+
+def test_trouble_is_told(page: Page) -> None:
+    rows = page.table("rounds without a client")
+    assert row_of(rows, board="bit", variant="int8")["rounds without a client"] == "1"
+    assert row_of(rows, board="iot", variant="int8")["bytes sent again, down"] == "64"
+    assert "int8 round 3, client-5: no answer within 120 s" in page.texts
+
+
+def test_where_it_comes_from_is_told(page: Page) -> None:
+    said = " | ".join(page.texts)
+    for fact in ("bench run demo", "0123456789abcdef0123456789abcdef01234567 with local changes", "3.11.2", "10.0.2",
+                 "Seed | 1", "demo_int8, plan 00112233aabbccdd", "nRF51822", "hosts/virtual.yaml"):  # fmt: skip
+        assert fact in said
+
+
+def test_the_page_needs_nothing_beside_it(text: str, page: Page) -> None:
+    assert not [tag for tag, _ in page.elements if tag in {"script", "link", "img", "iframe", "object"}]
+    for _, attributes in page.elements:
+        for name in ("src", "href", "xlink:href", "data", "srcset"):
+            assert attributes.get(name, "#").startswith("#")
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_ids_are_unique_and_references_lead_to_them(text: str, page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    assert used
+    assert used <= set(ids)
+
+
+def test_plots_have_alternative_texts_and_take_the_pages_colours(text: str, page: Page) -> None:
+    drawings = [attributes for tag, attributes in page.elements if tag == "svg"]
+    assert len(drawings) == 2 + 4 * 2  # two curves; memory, bytes, work and energy of each variant
+    assert all(drawing["role"] == "img" and len(drawing["aria-label"]) > 40 for drawing in drawings)
+    assert "bit 13,572" in " ".join(drawing["aria-label"] for drawing in drawings)
+    drawn = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    assert not re.search(r"#[0-9a-f]{6}\b", drawn), "a colour that dark mode would not change"
+    assert "currentColor" in drawn
+    defined = set(re.findall(r"(--[\w-]+):", text))
+    assert set(re.findall(r"var\((--[\w-]+)\)", text)) <= defined
+
+
+def test_the_page_fits_telephone_dark_mode_and_paper(text: str, page: Page) -> None:
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+    before = [page.elements[at - 1][1].get("class") for at, (tag, _) in enumerate(page.elements) if tag == "table"]
+    assert before == ["scroll"] * len(page.tables), "a table that could be wider than a telephone"
+
+
+def test_the_same_run_gives_the_same_page_from_its_two_files_alone(folder: Path, text: str, tmp_path: Path) -> None:
+    for name in ("results.json", "measurements.csv"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    assert write_report(tmp_path).read_text(encoding="utf-8") == text
+
+
+def test_a_failed_check_is_said_at_the_top_and_in_the_list() -> None:
+    document = run_document("demo-1", 2)
+    document["checks"][0] |= {"passed": False, "detail": "0.7, at least 0.75"}
+    page = Page(of(int8_rows(), document))
+    assert "1 of 2 checks failed." in page.texts
+    assert page.texts.count("failed") == 1
+
+
+def test_names_are_shown_as_they_are() -> None:
+    name = 'a <b>&"$x^2$'
+    rows = [replace(row, board=name) if row.board == "bit" else row for row in int8_rows()]
+    page = Page(of(rows))
+    assert name in page.texts
+    assert f"{name} ↓" in page.texts
+    assert any(name in attributes.get("aria-label", "") for _, attributes in page.elements)
+
+
+def test_runs_without_boards_or_without_anything_have_a_page() -> None:
+    shared = [row for row in int8_rows() if not row.board and row.kind == "counted"]
+    assert Page(of(shared)).table("variant", "accuracy")
+    assert Page(of([]))
+    assert Page(render(View(Run(Path("demo-1"), {"run": "demo-1"}, ()))))
+
+
+def test_a_large_cohort_is_drawn_in_part_and_listed_whole() -> None:
+    rows = int8_rows(1)
+    some = [row for row in rows if row.board == "bit" and row.variant == "int8"]
+    many = [replace(row, board=f"b{number:03}", client=f"c{number}") for number in range(100) for row in some]
+    page = Page(of([*rows, *many]))
+    assert len(page.table("static", "arena")) == len(BOARDS) + 100
+    drawn = [words for words in page.texts if re.fullmatch(r"b\d{3} ↓", words)]
+    assert 10 < len(drawn) < 40
+
+
+def test_two_clients_on_a_board_are_added_up() -> None:
+    rows = run_rows("demo-1", 2)
+    guest = [
+        replace(row, client="guest") for row in rows if (row.variant, row.board) == ("float32", "iot") and row.client
+    ]
+    view = View(Run(Path("demo-1"), run_document("demo-1", 2), (*rows, *guest)))
+    [line] = [line for line in view.lines_of("float32") if line.board == "iot"]
+    assert line.figures["wire_up"].value == 2 * 18_470
+    assert line.figures["sram_total"].value == 2000 + 17_840 + 1836 + 600 + 16 + 160
+    assert line.work is not None
+    assert line.work[1].value == 702_000
+
+
+def test_cycles_of_a_physical_board_are_shown_as_cycles() -> None:
+    rows = [
+        replace(row, metric="cycles", unit="cycles", kind="measured") if row.metric == "instructions" else row
+        for row in int8_rows()
+    ]
+    assert row_of(Page(of(rows)).table("time a step"), board="bit")["work a step"] == "1,004,000 cycles"
+
+
+def test_the_terminal_tells_the_figures_of_each_board(folder: Path) -> None:
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(terminal_summary(folder))
+    lines = console.export_text().splitlines()
+    console.file.close()
+    assert max(map(len, lines)) <= 100
+    bit = [line.split() for line in lines if line.split()[:2] == ["bit", "int8"]]
+    assert bit == [
+        ["bit", "int8", "10,944", "1,836", "792", "13,572", "83%", "0"],
+        ["bit", "int8", "4,880", "9,574", "812", "1,004,000", "0.950"],
+    ]
+    said = " ".join(lines)
+    assert re.search(r"energy.*\(modelled\)", said)
+    assert "passed  accuracy of int8: 0.79, at least 0.75" in said
+    assert "clients left out of a round: 1" in said
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"results\.json: there is no such file"):
+        write_report(tmp_path)
+    write_run(tmp_path, {"run": "r"}, [Recorder("r", "int8").row("accuracy", 0.1, "counted")])
+    (tmp_path / "measurements.csv").write_text("nonsense\n")
+    with pytest.raises(ConfigError, match=r"measurements\.csv: line 1"):
+        load_run(tmp_path)
