@@ -18,6 +18,8 @@ from bench.rack.manifest import load_manifest
 from bench.results.table import Measurement
 
 SCHEMA = 1
+_FRAMED_BYTES = 4096
+_FRAMING_LIMIT = 3.0  # per cent
 
 
 def document(
@@ -57,7 +59,7 @@ def checks(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, Any]
     accuracy = final_accuracies(rows)
     targets = setting.experiment.targets
     variants = [variant.name for variant in setting.experiment.model.variants]
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = _framing(setting, rows)
     if "accuracy" in targets:
         limit = targets["accuracy"]
         found += [_check(f"accuracy of {name}", accuracy[name], limit, at_least=True) for name in variants]
@@ -70,6 +72,24 @@ def checks(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, Any]
         for name in variants[1:]:
             gap = 100 * (accuracy[name] - accuracy[variants[0]])
             found.append(_check(f"points of {variants[0]} behind {name}", gap, targets["variant_gap_points"]))
+    return found
+
+
+def _framing(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """What framing adds to a model of 4 KB and more in the direction in which it travels: the worst of all rounds."""
+    found = []
+    for variant in setting.experiment.model.variants:
+        plan = setting.engines[variant.name].plan
+        for way, size in (("down", plan.down_bytes), ("up", plan.params_bytes)):
+            phase = "download" if way == "down" else "upload"
+            wire = [
+                row.value
+                for row in rows
+                if row.variant == variant.name and row.phase == phase and row.metric == f"wire_{way}"
+            ]
+            if wire and size >= _FRAMED_BYTES:
+                name = f"per cent of framing on the {variant.name} model on its way {way}"
+                found.append(_check(name, 100 * (max(wire) - size) / size, _FRAMING_LIMIT))
     return found
 
 

@@ -72,8 +72,11 @@ class BoardLog:
 class Board:
     """A board that this process has locked. `exclusive` is for the clients of this process that share it."""
 
-    def __init__(self, entry: BoardEntry, ends: Ends, log: BoardLog, power_cycle: PowerCycle | None = None) -> None:
-        """`power_cycle` switches the board off and on and says where it is reached then; None where nothing can."""
+    def __init__(
+        self, entry: BoardEntry, ends: Ends, log: BoardLog, scratch: Path, power_cycle: PowerCycle | None = None
+    ) -> None:
+        """`scratch` is a folder for files of this board alone. `power_cycle` switches the board off and on and says
+        where it is reached then; None where nothing can."""
         self.entry = entry
         self.name = entry.name
         self.manifest: BoardManifest = load_manifest(entry.env)
@@ -81,6 +84,7 @@ class Board:
         self.exclusive = threading.Lock()
         self.on_line: Step | None = None  # is given what the board prints, beside the log
         self._ends = ends
+        self._scratch = scratch
         self._power_cycle = power_cycle
         self._device: Device | None = None
         self._flashed: tuple[bytes, bytes | None] | None = None
@@ -231,9 +235,14 @@ class Board:
         return None if self._ends.counter is None else self._ends.counter.read()[phase]
 
     def _write(self, segments: Mapping[int, bytes], cancelled: threading.Event | None, *, trust_nothing: bool) -> None:
-        limit_s = self.manifest.flash_timeout_s
         pyocd.flash(
-            self._target(), segments, timeout_s=limit_s, log=self.log, cancelled=cancelled, trust_nothing=trust_nothing
+            self._target(),
+            segments,
+            self._scratch,
+            timeout_s=self.manifest.flash_timeout_s,
+            log=self.log,
+            cancelled=cancelled,
+            trust_nothing=trust_nothing,
         )
 
     def _target(self) -> pyocd.Target:

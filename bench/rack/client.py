@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from itertools import pairwise
 
 from bench.errors import DeviceError
 from bench.federation.client import Progress, TrainJob, Update
@@ -29,7 +30,7 @@ class _Work:
     link: Stats
     train: Stats
     params: bytes
-    counters: Counters
+    counters: dict[str, Counters]
 
 
 class BoardClient:
@@ -86,21 +87,26 @@ class BoardClient:
     def _work(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> _Work:
         device = self._device(cancelled)
         with device.cancellable(cancelled):
-            before = device.session.totals
-            device.stats(repaint=True)
+            marks = [device.session.totals]
             device.send_round(job.round, job.down)
+            marks.append(device.session.totals)
             link = device.stats(repaint=True)
             executed = self._board.instructions("train")
             result = self._train(device, job, progress)
             train = device.stats(repaint=True)
             after = self._board.instructions("train")
+            marks.append(device.session.totals)
             params = device.read_params()
+            marks.append(device.session.totals)
             check = device.check_counters()
             clean = not (check.host.corrupt or check.host.retransmitted_down or check.host.retransmitted_up)
             if clean and not check.agree:
                 raise DeviceError(f"{device.name}: host and board count differently: {'; '.join(check.differences)}")
             instructions = None if executed is None or after is None else after - executed
-            return _Work(result, instructions, link, train, params, device.session.totals - before)
+            marks.append(device.session.totals)
+            spent = [later - earlier for earlier, later in pairwise(marks)]
+            counters = {"download": spent[0], "train": spent[1] + spent[3], "upload": spent[2]}
+            return _Work(result, instructions, link, train, params, counters)
 
     def _device(self, cancelled: threading.Event) -> Device:
         device = self._board.device()
@@ -161,14 +167,17 @@ def _rows(recorder: Recorder, work: _Work, physical: bool) -> list[Measurement]:
         rows.append(recorder.row("instructions", work.instructions, "counted", "train"))
     elif physical:
         rows.append(recorder.row("cycles", work.result.cycles, "measured", "train"))
-    counted = work.counters
+    for phase, counted in work.counters.items():
+        traffic = {
+            "payload_up": counted.payload_up,
+            "payload_down": counted.payload_down,
+            "wire_up": counted.wire_up - counted.retransmitted_up,
+            "wire_down": counted.wire_down - counted.retransmitted_down,
+            "retransmitted_up": counted.retransmitted_up,
+            "retransmitted_down": counted.retransmitted_down,
+        }
+        rows += [recorder.row(metric, value, "counted", phase) for metric, value in traffic.items()]
     figures = {
-        "payload_up": counted.payload_up,
-        "payload_down": counted.payload_down,
-        "wire_up": counted.wire_up - counted.retransmitted_up,
-        "wire_down": counted.wire_down - counted.retransmitted_down,
-        "retransmitted_up": counted.retransmitted_up,
-        "retransmitted_down": counted.retransmitted_down,
         "samples": work.result.samples,
         "saturated": work.result.saturated,
         "local_loss": work.result.loss,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +43,7 @@ class FlashCancelledError(BenchError):
 def flash(
     target: Target,
     segments: Mapping[int, bytes],
+    folder: Path,
     *,
     timeout_s: float,
     log: Log,
@@ -51,6 +51,9 @@ def flash(
     trust_nothing: bool = False,
 ) -> None:
     """Writes `segments` (flash address → bytes) and resets the board, which then boots.
+
+    `folder` is the board's own, for the files that pyOCD reads: they have the same names each time, so that a bench
+    that is killed does not leave ever more of them.
 
     pyOCD leaves pages alone whose contents already match; with `trust_nothing` it writes all of them. It does not
     verify what it wrote: the caller does.
@@ -61,15 +64,19 @@ def flash(
         InfrastructureError: no such probe, no access to the board, or not done within `timeout_s`.
         FlashCancelledError: `cancelled` was set.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-flash-") as folder:
-        arguments = ["flash", *_common(target)]
-        if trust_nothing:
-            arguments += ["-O", "smart_flash=false"]
-        for address, data in segments.items():
-            file = Path(folder) / f"{address:08x}.bin"
-            file.write_bytes(data)
+    arguments = ["flash", *_common(target)]
+    if trust_nothing:
+        arguments += ["-O", "smart_flash=false"]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {folder / f"{address:08x}.bin": address for address in segments}
+    try:
+        for file, address in files.items():
+            file.write_bytes(segments[address])
             arguments.append(f"{file}@{address:#x}")
         _run(target, arguments, timeout_s, log, cancelled)
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def reset(target: Target, *, log: Log, cancelled: threading.Event | None = None) -> None:

@@ -69,7 +69,9 @@ class Rack:
             for entry in entries:
                 log = BoardLog((log_dir or state_dir / "logs") / f"{entry.name}.log")
                 stack.callback(log.close)
-                board = Board(entry, virtual.ends(entry), log, virtual.power_cycle(entry))
+                board = Board(
+                    entry, virtual.ends(entry), log, state_dir / "flash" / entry.name, virtual.power_cycle(entry)
+                )
                 stack.callback(board.close)
                 boards.append(board)
             yield Rack(inventory, boards)

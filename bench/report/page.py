@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -80,18 +80,20 @@ def framing_share(line: BoardLine, direction: str) -> float | None:
 
 
 def troubles(view: View) -> list[dict[str, Any]]:
-    """A line for each variant and board: rounds without its clients, and bytes that were sent again."""
+    """A line for each variant and board in trouble: its clients' rounds without an update, and bytes sent again."""
+    took_part: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
+    for row in view.run.rows:
+        if row.board and row.metric == "samples":
+            took_part[row.variant, row.board].add((row.client, row.round))
     found = []
     for line in view.lines:
-        clients = {row.client for row in view.run.rows if row.variant == line.variant and row.board == line.board}
-        missed = {
-            (event["round"], event["client"])
-            for event in view.dropped
-            if event["variant"] == line.variant and event["client"] in clients
-        }
+        present = took_part[line.variant, line.board]
+        clients = {client for client, _ in present}
+        rounds = [round_ for round_ in view.accuracy[line.variant].rounds if round_ > 0]
+        missed = len(clients) * len(rounds) - len(present)
         up, down = line.get("retransmitted_up"), line.get("retransmitted_down")
-        if missed or (up and up.value) or (down and down.value):
-            found.append({"line": line, "dropped": len(missed), "up": up, "down": down})
+        if missed > 0 or (up and up.value) or (down and down.value):
+            found.append({"line": line, "missed": missed, "up": up, "down": down})
     return found
 
 

@@ -102,7 +102,8 @@ def test_the_figures_of_a_round(client: BoardClient, job: TrainJob, engine: Engi
         ("a-run", "int8", "bit", "client-2", 4)
     }
     plan = engine.plan
-    assert rows["sram_arena", ""].value >= plan.arena_bytes + plan.params_bytes or rows["sram_arena", ""].value > 0
+    assert 0 <= rows["sram_arena", ""].value - plan.arena_bytes < 8
+    assert rows["sram_static", ""].value > plan.params_bytes
     for phase in ("link", "train"):
         high_water = rows["sram_stack_high_water", phase].value
         assert 0 < high_water < 16 * 1024
@@ -111,10 +112,11 @@ def test_the_figures_of_a_round(client: BoardClient, job: TrainJob, engine: Engi
         assert total + rows["sram_federation", ""].value <= 16 * 1024
     macs = (plan.macs_forward + plan.macs_backward) * STEPS
     assert macs < rows["instructions", "train"].value < 60 * macs
-    assert rows["payload_down", ""].value >= plan.down_bytes
-    assert rows["payload_up", ""].value >= plan.params_bytes
-    assert rows["wire_down", ""].value > rows["payload_down", ""].value
-    assert rows["retransmitted_down", ""].value == 0
+    assert rows["payload_down", "download"].value >= plan.down_bytes
+    assert rows["payload_up", "upload"].value == plan.params_bytes
+    for phase in ("download", "train", "upload"):
+        assert rows["wire_down", phase].value > rows["payload_down", phase].value
+        assert rows["retransmitted_down", phase].value == 0
     assert rows["samples", ""].value == STEPS
 
 
@@ -170,6 +172,7 @@ def test_a_partition_that_goes_bad_is_flashed_again(
     pyocd.flash(
         board._target(),
         {board.manifest.flash.data_base + 4096: bytes(64)},
+        board._scratch,
         timeout_s=60,
         log=lambda _line: None,
     )
@@ -208,7 +211,7 @@ def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: Trai
 
 def test_a_board_with_another_program_is_refused(board: Board, job: TrainJob) -> None:
     client = BoardClient("client-1", board, Engine("demo_float32").plan, "a-run", 0, COUNT)
-    with pytest.raises(DeviceError, match="board bit cannot be used: its plan is .* flash the program"):
+    with pytest.raises(DeviceError, match=r"board bit cannot be used: its plan is .* flash the program"):
         fit(client, job)
 
 

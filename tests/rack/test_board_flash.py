@@ -83,7 +83,7 @@ def log_end(board: Board) -> int:
 
 def overwrite(board: Board, address: int, data: bytes) -> None:
     """Damages flash as a stray debugger would: with pyOCD, behind the bench's back."""
-    pyocd.flash(board._target(), {address: data}, timeout_s=60, log=lambda _line: None)
+    pyocd.flash(board._target(), {address: data}, board._scratch, timeout_s=60, log=lambda _line: None)
 
 
 def test_a_blank_board_is_silent_for_no_longer_than_it_may(rack: Rack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_data_that_cannot_be_right(bit: Board, image: dict[str, bytes]) -> None:
 
 def other_ends(board: Board, tmp_path: Path, **changes: str) -> Board:
     """The same board, reached in another way."""
-    return Board(board.entry, replace(board._ends, **changes), BoardLog(tmp_path / "other.log"))
+    return Board(board.entry, replace(board._ends, **changes), BoardLog(tmp_path / "other.log"), tmp_path)
 
 
 @pytest.mark.parametrize(
