@@ -88,6 +88,8 @@ class BoardClient:
         device = self._device(cancelled)
         with device.cancellable(cancelled):
             marks = [device.session.totals]
+            device.stats(repaint=True)  # so that no round sees the stack of what was before it: boot, HELLO, DATA
+            marks.append(device.session.totals)
             device.send_round(job.round, job.down)
             marks.append(device.session.totals)
             link = device.stats(repaint=True)
@@ -105,7 +107,7 @@ class BoardClient:
             instructions = None if executed is None or after is None else after - executed
             marks.append(device.session.totals)
             spent = [later - earlier for earlier, later in pairwise(marks)]
-            counters = {"download": spent[0], "train": spent[1] + spent[3], "upload": spent[2]}
+            counters = {"download": spent[1], "train": spent[0] + spent[2] + spent[4], "upload": spent[3]}
             return _Work(result, instructions, link, train, params, counters)
 
     def _device(self, cancelled: threading.Event) -> Device:

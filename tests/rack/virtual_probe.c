@@ -39,15 +39,16 @@ __asm__(
     "run_counted: push {r4, lr}\n movs r0, #3\n bl set_phase\n ldr r2, =" COUNT
     "\n1: subs r2, #1\n bne 1b\n movs r0, #4\n bl set_phase\n movs r0, #1\n bl set_phase\n pop {r4, pc}\n .ltorg\n");
 
+// Interrupts stay masked: a pending one ends WFI all the same, so that a waiting board leaves the processor to others.
 #if defined(UART_NRF51)
 static void uart_start(void) {
   REG(UART + 0x500) = 4;
+  REG(UART + 0x304) = 1 << 2;  // RXDRDY
   REG(UART + 0x000) = 1;
   REG(UART + 0x008) = 1;
 }
-static uint8_t uart_get(void) {
-  while (REG(UART + 0x108) == 0) {
-  }
+static int uart_waiting(void) { return REG(UART + 0x108) != 0; }
+static uint8_t uart_take(void) {
   REG(UART + 0x108) = 0;
   return (uint8_t)REG(UART + 0x518);
 }
@@ -59,19 +60,21 @@ static void uart_put(uint8_t byte) {
 }
 #else
 #if defined(UART_L4)
-enum { kControl = 0, kStatus = 0x1C, kReceive = 0x24, kTransmit = 0x28, kEnable = 0xD };
+enum { kControl = 0, kStatus = 0x1C, kReceive = 0x24, kTransmit = 0x28, kEnable = 0x2D };
 #else
-enum { kControl = 0xC, kStatus = 0, kReceive = 4, kTransmit = 4, kEnable = 0x200C };
+enum { kControl = 0xC, kStatus = 0, kReceive = 4, kTransmit = 4, kEnable = 0x202C };
 #endif
-static void uart_start(void) {
-  REG(UART + kControl) = kEnable;
-  REG(0xE000E014) = 399;  // SysTick without interrupt: QEMU's L4 UART needs some event to go on receiving
+static void uart_start(void) { REG(UART + kControl) = kEnable; }
+static int uart_waiting(void) { return (REG(UART + kStatus) & 1 << 5) != 0; }
+static uint8_t uart_take(void) {
+  const uint8_t byte = (uint8_t)REG(UART + kReceive);
+#if defined(UART_L4)
+  REG(0xE000E014) = 3999;  // a timer that starts wakes QEMU's main loop, which its L4 UART does not
+  REG(0xE000E010) = 0;
+  REG(0xE000E018) = 0;
   REG(0xE000E010) = 5;
-}
-static uint8_t uart_get(void) {
-  while ((REG(UART + kStatus) & 1 << 5) == 0) {
-  }
-  return (uint8_t)REG(UART + kReceive);
+#endif
+  return byte;
 }
 static void uart_put(uint8_t byte) {
   while ((REG(UART + kStatus) & 1 << 7) == 0) {
@@ -80,12 +83,24 @@ static void uart_put(uint8_t byte) {
 }
 #endif
 
+__attribute__((noinline)) static uint8_t uart_get(void) {
+  while (!uart_waiting()) {
+    __asm__ volatile("wfi" ::: "memory");
+    REG(0xE000E280 + IRQ / 32 * 4) = 1U << IRQ % 32;
+  }
+  const uint8_t byte = uart_take();
+  REG(0xE000E280 + IRQ / 32 * 4) = 1U << IRQ % 32;
+  return byte;
+}
+
 static void say(const char* text) {
   for (; *text != '\0'; ++text) uart_put((uint8_t)*text);
 }
 
 void reset_handler(void) {
   void set_phase(uint32_t phase);
+  __asm__ volatile("cpsid i");
+  REG(0xE000E100 + IRQ / 32 * 4) = 1U << IRQ % 32;
   received = 0;
   resets[0] = resets[0] == ~resets[1] ? resets[0] + 1 : 1;
   resets[1] = ~resets[0];

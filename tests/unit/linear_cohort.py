@@ -1,7 +1,7 @@
 """A small real federation: clients that train a softmax regression on points of their own, and can be told to fail.
 
-Also a program, for tests that kill it: `python linear_cohort.py FOLDER` runs it with its journal in FOLDER, `sweep`
-instead of a folder's name see `test_journal.py`.
+Also a program, for a test that kills it from outside: `python linear_cohort.py FOLDER` runs it with its journal in
+FOLDER.
 """
 
 from __future__ import annotations

@@ -193,6 +193,14 @@ def test_a_client_that_fails_every_time_is_left_out_after_the_third(tmp_path: Pa
     assert (client, reason) == ("a", "failed 3 times in a row, last: a: board has reset")
 
 
+def test_failures_that_are_not_in_a_row_do_not_lead_out(tmp_path: Path) -> None:
+    clients = cohort({"a": dict.fromkeys(range(1, 5), crashes)})  # once in each round, and well in its second attempt
+    master = federated(tmp_path, clients, schedule(4, min_clients=3)).run(initial())
+    assert fingerprint(master) == by_hand(4)
+    assert clients[0].recoveries == 4
+    assert reasons(tmp_path, "left_out") == []
+
+
 def spoil(**changes: object) -> Fault:
     return lambda client, job, cancelled, update: replace(update, **changes)  # type: ignore[arg-type]
 
