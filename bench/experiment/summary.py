@@ -59,7 +59,7 @@ def checks(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, Any]
     accuracy = final_accuracies(rows)
     targets = setting.experiment.targets
     variants = [variant.name for variant in setting.experiment.model.variants]
-    found: list[dict[str, Any]] = _framing(setting, rows)
+    found: list[dict[str, Any]] = [_both_ends(rows), *_framing(setting, rows)]
     if "accuracy" in targets:
         limit = targets["accuracy"]
         found += [_check(f"accuracy of {name}", accuracy[name], limit, at_least=True) for name in variants]
@@ -73,6 +73,21 @@ def checks(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, Any]
             gap = 100 * (accuracy[name] - accuracy[variants[0]])
             found.append(_check(f"points of {variants[0]} behind {name}", gap, targets["variant_gap_points"]))
     return found
+
+
+def _both_ends(rows: Sequence[Measurement]) -> dict[str, Any]:
+    """Bytes that hosts and boards counted differently in rounds in which nothing was lost or sent again."""
+    disturbed = {
+        (row.variant, row.client, row.round)
+        for row in rows
+        if row.metric in ("retransmitted_up", "retransmitted_down") and row.value > 0
+    }
+    difference = sum(
+        row.value
+        for row in rows
+        if row.metric == "wire_difference" and (row.variant, row.client, row.round) not in disturbed
+    )
+    return _check("bytes on the wire that host and boards count differently", difference, 0)
 
 
 def _framing(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, Any]]:

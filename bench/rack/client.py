@@ -31,6 +31,7 @@ class _Work:
     train: Stats
     params: bytes
     counters: dict[str, Counters]
+    wire_difference: int  # bytes that host and board count differently
 
 
 class BoardClient:
@@ -108,7 +109,10 @@ class BoardClient:
             marks.append(device.session.totals)
             spent = [later - earlier for earlier, later in pairwise(marks)]
             counters = {"download": spent[1], "train": spent[0] + spent[2] + spent[4], "upload": spent[3]}
-            return _Work(result, instructions, link, train, params, counters)
+            wire_difference = abs(check.host.wire_down - check.board.wire_rx) + abs(
+                check.host.wire_up - check.board.wire_tx
+            )
+            return _Work(result, instructions, link, train, params, counters, wire_difference)
 
     def _device(self, cancelled: threading.Event) -> Device:
         device = self._board.device()
@@ -180,6 +184,7 @@ def _rows(recorder: Recorder, work: _Work, physical: bool) -> list[Measurement]:
         }
         rows += [recorder.row(metric, value, "counted", phase) for metric, value in traffic.items()]
     figures = {
+        "wire_difference": work.wire_difference,
         "samples": work.result.samples,
         "saturated": work.result.saturated,
         "local_loss": work.result.loss,

@@ -26,6 +26,7 @@ UNITS = {
     "payload_down": "bytes",
     "wire_up": "bytes",
     "wire_down": "bytes",
+    "wire_difference": "bytes",
     "retransmitted_up": "bytes",
     "retransmitted_down": "bytes",
     "step_time": "s",
@@ -40,7 +41,7 @@ UNITS = {
 }
 """Metrics that there are, and their units."""
 
-LINE_DEPENDENT = frozenset({"retransmitted_up", "retransmitted_down"})
+LINE_DEPENDENT = frozenset({"retransmitted_up", "retransmitted_down", "wire_difference"})
 """Counted, but decided by how the line behaved: not compared between runs."""
 
 

@@ -14,7 +14,7 @@ def seat(capacity: int = 1000) -> Cohort:
     return seat_clients(
         BOARDS,
         SHARDS,
-        {board: capacity for board in BOARDS},
+        dict.fromkeys(BOARDS, capacity),
         ["int8", "float32"],
         lambda board, variant: variant == "int8" or board.startswith("f4"),
     )
@@ -38,7 +38,7 @@ def test_at_home_where_it_can_run_and_with_the_least_loaded_host_where_not() -> 
 
 def test_no_board_for_a_variant() -> None:
     with pytest.raises(ConfigError, match="variant float32: no board"):
-        seat_clients(BOARDS, SHARDS, {b: 1000 for b in BOARDS}, ["float32"], lambda _board, _variant: False)
+        seat_clients(BOARDS, SHARDS, dict.fromkeys(BOARDS, 1000), ["float32"], lambda _board, _variant: False)
 
 
 def test_a_partition_that_is_too_small() -> None:
