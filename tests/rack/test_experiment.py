@@ -62,7 +62,7 @@ def reference(bench: Bench, experiment: Path) -> Path:
 
 
 def final_weights(folder: Path) -> dict[str, np.ndarray]:
-    newest = sorted((folder / "journal").glob("int8-*.npz"))[-1]
+    newest = max((folder / "journal").glob("int8-*.npz"))
     with np.load(newest) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

@@ -46,6 +46,9 @@ static void uart_start(void) {
   REG(UART + 0x304) = 1 << 2;  // RXDRDY
   REG(UART + 0x000) = 1;
   REG(UART + 0x008) = 1;
+  REG(0x40008508) = 3;  // TIMER0: one that starts wakes QEMU's main loop, which a receiver that starts does not
+  REG(0x40008540) = 16000;
+  REG(0x40008000) = 1;
 }
 static int uart_waiting(void) { return REG(UART + 0x108) != 0; }
 static uint8_t uart_take(void) {
