@@ -50,6 +50,11 @@ class CounterCheck:
     differences: tuple[str, ...]
 
     @property
+    def ahead(self) -> tuple[int, int]:
+        """Bytes down and up that the host has counted beyond the board."""
+        return self.host.wire_down - self.board.wire_rx, self.host.wire_up - self.board.wire_tx
+
+    @property
     def agree(self) -> bool:
         """Whether both ends counted the same."""
         return not self.differences

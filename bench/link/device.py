@@ -71,14 +71,14 @@ class Device:
         """Counters and memory. `repaint` paints the free stack again after its high-water mark was taken."""
         return Stats.unpack(self.session.request(MessageType.STATS, messages.STATS.pack(repaint)))
 
-    def check_counters(self) -> CounterCheck:
-        """Counters of both ends at one moment, compared.
+    def check_counters(self, repaint: bool = False) -> CounterCheck:
+        """Counters of both ends at one moment, compared; `repaint` as for `stats`.
 
         A STATS that had to be sent again says nothing of one moment, so another one is asked for. Raises DeviceError
         when the line is so bad that none of 5 gets through at once.
         """
         for _ in range(_COUNTER_TRIES):
-            board = self.stats()
+            board = self.stats(repaint)
             host = self.session.counters.snapshot()
             sends, reply_bytes = self.session.last_exchange
             if sends > 1:

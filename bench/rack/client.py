@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from bench.errors import DeviceError
 from bench.federation.client import Progress, TrainJob, Update
-from bench.link.counters import Counters
+from bench.link.counters import CounterCheck, Counters
 from bench.link.device import Device
 from bench.link.messages import Stats, TrainResult
 from bench.link.session import BoardReset, BoardSilent, Refused
@@ -89,7 +89,8 @@ class BoardClient:
         device = self._device(cancelled)
         with device.cancellable(cancelled):
             marks = [device.session.totals]
-            device.stats(repaint=True)  # so that no round sees the stack of what was before it: boot, HELLO, DATA
+            # Repainted, so that no round sees the stack of what was before it: boot, HELLO, DATA.
+            begun = device.check_counters(repaint=True)
             marks.append(device.session.totals)
             device.send_round(job.round, job.down)
             marks.append(device.session.totals)
@@ -101,18 +102,12 @@ class BoardClient:
             marks.append(device.session.totals)
             params = device.read_params()
             marks.append(device.session.totals)
-            check = device.check_counters()
-            clean = not (check.host.corrupt or check.host.retransmitted_down or check.host.retransmitted_up)
-            if clean and not check.agree:
-                raise DeviceError(f"{device.name}: host and board count differently: {'; '.join(check.differences)}")
+            difference = _difference(device.name, begun, device.check_counters())
             instructions = None if executed is None or after is None else after - executed
             marks.append(device.session.totals)
             spent = [later - earlier for earlier, later in pairwise(marks)]
             counters = {"download": spent[1], "train": spent[0] + spent[2] + spent[4], "upload": spent[3]}
-            wire_difference = abs(check.host.wire_down - check.board.wire_rx) + abs(
-                check.host.wire_up - check.board.wire_tx
-            )
-            return _Work(result, instructions, link, train, params, counters, wire_difference)
+            return _Work(result, instructions, link, train, params, counters, difference)
 
     def _device(self, cancelled: threading.Event) -> Device:
         device = self._board.device()
@@ -157,6 +152,18 @@ class BoardClient:
             saturated=work.result.saturated,
             measurements=tuple(_rows(recorder, work, self._board.physical)),
         )
+
+
+def _difference(name: str, begun: CounterCheck, ended: CounterCheck) -> int:
+    """Bytes of a round that host and board counted differently: what the line lost.
+
+    Raises DeviceError when there are any although nothing was corrupt or sent again: then one of them counts wrongly.
+    """
+    spent = ended.host - begun.host
+    difference = sum(abs(after - before) for before, after in zip(begun.ahead, ended.ahead, strict=True))
+    if difference and not (spent.corrupt or spent.retransmitted_down or spent.retransmitted_up):
+        raise DeviceError(f"{name}: host and board count differently: {'; '.join(ended.differences)}")
+    return difference
 
 
 def _rows(recorder: Recorder, work: _Work, physical: bool) -> list[Measurement]:

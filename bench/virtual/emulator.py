@@ -151,7 +151,8 @@ class Emulator:
             return
         path = self._run_dir / "ram"
         for region, buffer in self._ram:
-            self._live.qmp.command("pmemsave", val=region.base, size=region.size, filename=str(path))
+            # As the core addresses it: nRF51's RAM is not in QEMU's system memory, which pmemsave reads.
+            self._live.qmp.command("memsave", val=region.base, size=region.size, filename=str(path))
             data = path.read_bytes()
             path.unlink()
             buffer[: len(data)] = data

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bench_command import Bench
 
 from bench.results.store import load_run
 from bench.results.table import compare_counted
-
-from .conftest import Bench
 
 BOARDS = ("bit", "plus2", "n2")
 EXPERIMENT = """
