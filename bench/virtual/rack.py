@@ -119,7 +119,7 @@ class VirtualRack:
         with self._guard:
             dead = [board for board in self._running.values() if board.process.poll() is not None]
             for board in dead:
-                shutil.rmtree(board.state / "run", ignore_errors=True)
+                _clear(board)
         if dead:
             what = "; ".join(f"{b.spec.name} ({_ending(b.process.returncode)}), see {b.log}" for b in dead)
             raise InfrastructureError(f"virtual board ended by itself: {what}")
@@ -218,11 +218,20 @@ class VirtualRack:
             board.process.wait()
         assert board.process.stdout is not None
         board.process.stdout.close()
-        shutil.rmtree(board.state / "run", ignore_errors=True)
+        _clear(board)
         if board.lock is not None:
             board.lock.release()
         del self._running[board.spec.name]
         self.endpoints.pop(board.spec.name, None)
+
+
+def _clear(board: _Running) -> None:
+    """Removes what a killed board could not remove itself; not what another rack's board of this name has there."""
+    with contextlib.suppress(InfrastructureError):
+        lock = board.lock or DirectoryLock(board.state, f"virtual board {board.spec.name}")
+        shutil.rmtree(board.state / "run", ignore_errors=True)
+        if lock is not board.lock:
+            lock.release()
 
 
 def _open_log(path: Path) -> IO[bytes]:

@@ -105,9 +105,13 @@ def test_crashed_board_is_noticed_and_can_be_restarted(state: Path) -> None:
         assert rack.alive("b")
         end = rack.restart("a")
         rack.check()
-        with serial.Serial(end.serial, 115200, timeout=10) as port:
-            port.write(b"x")
-            assert port.read_until(b"x")[-1:] == b"x"
+        with serial.Serial(end.serial, 115200, timeout=0.2) as port:
+
+            def answers() -> bool:
+                port.write(b"x")
+                return b"x" in port.read(20)
+
+            wait_until("its image runs again", answers)
 
 
 def test_stale_files_of_a_killed_board_are_cleared(state: Path) -> None:
@@ -125,6 +129,7 @@ def test_state_directory_in_use_names_its_holder(state: Path) -> None:
         with pytest.raises(InfrastructureError, match=f"virtual board b is in use: process {pid} holds"):
             VirtualRack([KINDS["nrf51"].spec("b")], state).start()
         assert rack.alive("b")
+        assert Path(rack.endpoints["b"].serial).exists(), "the one who was refused has cleared nothing"
 
 
 def test_busy_port_names_its_holder(state: Path) -> None:
@@ -182,6 +187,14 @@ def test_host_board(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(InfrastructureError, match=r"h did not start \(exit code 3\): see .*board\.log"):
         VirtualRack([spec], tmp_path / "state").start()
+
+
+def test_missing_unicorn_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "unicorn.py").write_text("raise ImportError('not here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stub"))
+    with pytest.raises(ConfigError, match=r"pip install 'ftte-bench\[virtual\]'"):
+        VirtualRack([KINDS["nrf51"].spec("x")], tmp_path / "state", counting=False).start()
 
 
 def test_bad_specs(tmp_path: Path) -> None:

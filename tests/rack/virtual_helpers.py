@@ -37,7 +37,9 @@ KINDS = {
     "f405": Kind("netduinoplus2", "netduinoplus2", "stm32f412xg", "cortex-m4", "-DUART=0x40011400 -DIRQ=71"),
     "h405": Kind("olimex_stm32_h405", "olimex-stm32-h405", "stm32f412xg", "cortex-m4", "-DUART=0x40004400 -DIRQ=38"),
     "f205": Kind("netduino2", "netduino2", "stm32f412xg", "cortex-m3", "-DUART=0x40011400 -DIRQ=71"),
-    "l475": Kind("b_l475e_iot01a", "b-l475e-iot01a", "stm32l475xg", "cortex-m4", "-DUART=0x40013800 -DIRQ=37 -DUART_L4"),
+    "l475": Kind(
+        "b_l475e_iot01a", "b-l475e-iot01a", "stm32l475xg", "cortex-m4", "-DUART=0x40013800 -DIRQ=37 -DUART_L4"
+    ),
     "nrf51": Kind("microbit", "microbit", "nrf51822", "cortex-m0", "-DUART=0x40002000 -DIRQ=2 -DUART_NRF51"),
 }
 

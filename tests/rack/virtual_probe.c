@@ -11,7 +11,7 @@ void reset_handler(void);
 void run_counted(void);
 
 uint32_t phase_word;
-uint32_t received;          // bytes so far
+volatile uint32_t received;                              // bytes so far
 uint32_t resets[2] __attribute__((section(".noinit")));  // RAM that a reset does not touch: how often, and ~how often
 
 __attribute__((section(".vectors"), used)) static const void* const kVectors[16] = {stack_top, reset_handler};
@@ -27,7 +27,14 @@ struct descriptor {
   const void *phase_function, *phase_function_end, *phase_word;
 };
 __attribute__((section(".descriptor"), used)) static const struct descriptor kDescriptor = {
-    {'F', 'T', 'T', 'E', 'I', 'M', 'G', '1'}, sizeof(struct descriptor), {0}, "probe", {0}, {0}, phase_start, phase_end,
+    {'F', 'T', 'T', 'E', 'I', 'M', 'G', '1'},
+    sizeof(struct descriptor),
+    {0},
+    "probe",
+    {0},
+    {0},
+    phase_start,
+    phase_end,
     &phase_word};
 
 // After the store that begins "train": bx, ldr, 2 * COUNT, movs, bl, ldr, str; in "evaluate": bx, movs, bl, ldr, str.

@@ -3,8 +3,8 @@
  *
  * The firmware stores the number of its phase to one word, in one function. Each translated block adds its length to a
  * counter in line, without a call. Only blocks that touch that function, or the image's entry point, count instruction
- * by instruction, so that the counter is exact at the store; the store and what comes before it belong to the old phase.
- * The entry point begins phase 0, boot.
+ * by instruction, so that the counter is exact at the store; the store and what comes before it belong to the old
+ * phase. The entry point begins phase 0, boot.
  *
  * Totals lie in a file that is mapped, and are added to what it holds: they go on over restarts of QEMU. What has been
  * executed since the last change of phase is not in them yet.
@@ -39,7 +39,7 @@ struct totals {
 
 static const char kMagic[8] = {'F', 'T', 'T', 'E', 'C', 'N', 'T', '1'};
 
-static struct totals *g_totals;
+static struct totals* g_totals;
 static uint64_t g_begin, g_end, g_word, g_entry;
 static qemu_plugin_u64 g_executed;
 static uint64_t g_counted; /* of g_executed, what is in the totals */
@@ -64,12 +64,12 @@ static void change_phase(unsigned int vcpu, uint32_t phase, bool boot) {
   g_phase = phase < PHASES ? phase : PHASES - 1;
 }
 
-static void on_entry(unsigned int vcpu, void *userdata) {
+static void on_entry(unsigned int vcpu, void* userdata) {
   (void)userdata;
   change_phase(vcpu, 0, true);
 }
 
-static void on_store(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t vaddr, void *userdata) {
+static void on_store(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t vaddr, void* userdata) {
   (void)userdata;
   if (vaddr != g_word) return;
   const qemu_plugin_mem_value value = qemu_plugin_mem_get_value(info);
@@ -78,7 +78,7 @@ static void on_store(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t vad
 
 static bool is_watched(uint64_t address) { return address == g_entry || (g_begin <= address && address < g_end); }
 
-static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
+static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb* tb) {
   (void)id;
   const size_t count = qemu_plugin_tb_n_insns(tb);
   bool watched = false;
@@ -90,7 +90,7 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     return;
   }
   for (size_t i = 0; i < count; ++i) {
-    struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+    struct qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
     const uint64_t address = qemu_plugin_insn_vaddr(insn);
     if (address == g_entry) qemu_plugin_register_vcpu_insn_exec_cb(insn, on_entry, QEMU_PLUGIN_CB_NO_REGS, NULL);
     qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, QEMU_PLUGIN_INLINE_ADD_U64, g_executed, 1);
@@ -100,18 +100,18 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
   }
 }
 
-static int fail(const char *what, const char *path) {
+static int fail(const char* what, const char* path) {
   fprintf(stderr, "phase counter: %s %s\n", what, path);
   return -1;
 }
 
-static int map_totals(const char *path) {
+static int map_totals(const char* path) {
   const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   struct stat status;
   if (fd < 0 || fstat(fd, &status) != 0) return fail("cannot open", path);
   if (status.st_size == 0 && ftruncate(fd, sizeof(struct totals)) != 0) return fail("cannot extend", path);
   if (status.st_size != 0 && status.st_size != (off_t)sizeof(struct totals)) return fail("not a counter file:", path);
-  void *memory = mmap(NULL, sizeof(struct totals), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void* memory = mmap(NULL, sizeof(struct totals), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   close(fd);
   if (memory == MAP_FAILED) return fail("cannot map", path);
   g_totals = memory;
@@ -126,16 +126,16 @@ static int map_totals(const char *path) {
   return 0;
 }
 
-static bool parse_number(const char *text, const char *name, uint64_t *value) {
+static bool parse_number(const char* text, const char* name, uint64_t* value) {
   const size_t length = strlen(name);
   if (strncmp(text, name, length) != 0 || text[length] != '=') return false;
   *value = strtoull(text + length + 1, NULL, 0);
   return true;
 }
 
-QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, char** argv) {
   (void)info;
-  const char *path = NULL;
+  const char* path = NULL;
   for (int i = 0; i < argc; ++i) {
     if (strncmp(argv[i], "totals=", 7) == 0) {
       path = argv[i] + 7;
