@@ -14,7 +14,7 @@ from pathlib import Path
 from setup.apt_sources import find_archive
 from setup.console import SetupError, Shell, output_of, say
 
-QEMU_MAJOR = 10  # 9.0 has the b-l475e-iot01a machine, 9.2 the plug-in API that the instruction counter uses; Debian has 10
+QEMU_MAJOR = 10  # 9.0 is the first with b-l475e-iot01a, 9.2 with the plug-in API for counting; Debian has 10
 _DATASET = Path("/usr/share/datasets/fashion-mnist")
 _APT = Path("/etc/apt")
 _BACKPORTS_FILE = _APT / "sources.list.d" / "ftte-bench-backports.sources"
