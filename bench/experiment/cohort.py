@@ -87,7 +87,7 @@ def seat_clients(
         if load[board] > capacities[board]:
             raise ConfigError(
                 f"board {board}: its partition holds {capacities[board]} samples, but {load[board]} are meant for it; "
-                "lower data.train_samples or use more boards"
+                'lower data.train_samples, use more boards, or set data.placement = "stream"'
             )
     seats = {
         variant: tuple(_seat(client, hosts[variant][client], holdings, by_client) for client in clients)

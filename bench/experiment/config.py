@@ -56,6 +56,8 @@ class Data(_Section):
     """Dirichlet concentration of the label skew; smaller is more skewed."""
     min_samples: int = Field(default=100, ge=1)
     """The fewest images a client may hold."""
+    placement: Literal["flash", "stream"] = "flash"
+    """Where a board takes its samples from: its own data partition, or the line as it trains, where flash is short."""
 
 
 class Train(_Section):

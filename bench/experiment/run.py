@@ -10,13 +10,14 @@ from bench.build import build
 from bench.data import partition
 from bench.errors import ConfigError
 from bench.experiment import summary
+from bench.experiment.cohort import Seat
 from bench.experiment.config import Variant
 from bench.experiment.rounds import central, federate
 from bench.experiment.setting import Setting, prepare
 from bench.federation.journal import Journal
 from bench.progress import Reporter
 from bench.rack.board import Board
-from bench.rack.client import BoardClient
+from bench.rack.client import BoardClient, OnBoard, Streamed
 from bench.rack.rack import STATE_DIR, Rack, at_once
 from bench.report import write_report
 from bench.results.store import point_latest, write_run
@@ -64,6 +65,9 @@ def run(
     ) as opened:
         reporter.say(f"run {folder.name}: {len(opened.boards)} boards of {setting.inventory.path}")
         for variant in setting.experiment.model.variants:
+            done = journal.last_round(variant.name)
+            if done is not None and done.round >= setting.experiment.federation.rounds:
+                continue  # a resumed run has nothing left to do here: its boards are not flashed for it
             _prepare_boards(setting, variant, opened, reporter)
             clients = _clients(setting, variant, opened, folder.name)
             federate(setting, variant, clients, _boards_of(setting, opened), journal, folder.name, reporter)
@@ -95,18 +99,16 @@ def _run_folder(reports: Path, setting: Setting, resume: bool, started: datetime
 
 def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Reporter) -> None:
     """Builds the images of a variant and brings them and the shards onto its boards, all at the same time."""
+    streamed = setting.experiment.data.placement == "stream"
     seats = setting.cohort.seats[variant.name]
     boards = [board for board in rack.boards.values() if any(seat.board == board.name for seat in seats)]
     images = build([board.entry.env for board in boards], variant.program, reporter.say)
     cancelled = threading.Event()
 
     def bring(board: Board) -> None:
-        indices = setting.cohort.indices(board.name)
-        dataset = setting.dataset
-        data = partition.build(dataset.train_x[indices], dataset.train_y[indices], dataset.classes)
         board.flash(
             images[board.entry.env].read_bytes(),
-            data,
+            None if streamed else setting.records(setting.cohort.indices(board.name)),
             cancelled=cancelled,
             step=lambda text: reporter.board_step(board.name, text),
         )
@@ -116,10 +118,16 @@ def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Re
 
 def _clients(setting: Setting, variant: Variant, rack: Rack, run_name: str) -> list[BoardClient]:
     plan = setting.engines[variant.name].plan
-    return [
-        BoardClient(seat.client, rack.boards[seat.board], plan, run_name, seat.offset, seat.count)
-        for seat in setting.cohort.seats[variant.name]
-    ]
+    streamed = setting.experiment.data.placement == "stream"
+
+    def client(seat: Seat) -> BoardClient:
+        shard: OnBoard | Streamed = OnBoard(seat.offset, seat.count)
+        if streamed:
+            records = setting.records(setting.cohort.shards[seat.client])[partition.HEADER_BYTES :]
+            shard = Streamed(records, seat.count)
+        return BoardClient(seat.client, rack.boards[seat.board], plan, run_name, shard)
+
+    return [client(seat) for seat in setting.cohort.seats[variant.name]]
 
 
 def _boards_of(setting: Setting, rack: Rack) -> dict[str, Board]:

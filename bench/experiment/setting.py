@@ -41,6 +41,11 @@ class Setting:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    def records(self, indices: NDArray[np.int64]) -> bytes:
+        """Samples as a data partition: its header, then a label and the features of each."""
+        dataset = self.dataset
+        return partition.build(dataset.train_x[indices], dataset.train_y[indices], dataset.classes)
+
     def training_data(self) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
         """All clients' samples and labels together, client by client."""
         indices = np.concatenate(list(self.cohort.shards.values()))
@@ -82,9 +87,16 @@ def _cohort(
 ) -> Cohort:
     manifests = {entry.name: load_manifest(entry.env) for entry in entries}
     sample_bytes = dataset.train_x[0].size
+    streamed = experiment.data.placement == "stream"
     capacities = {
-        name: partition.capacity(manifest.flash.data_size, sample_bytes) for name, manifest in manifests.items()
+        name: experiment.data.train_samples if streamed else partition.capacity(manifest.flash.data_size, sample_bytes)
+        for name, manifest in manifests.items()
     }
+    if sum(capacities.values()) < experiment.data.train_samples:
+        raise ConfigError(
+            f"data.train_samples is {experiment.data.train_samples}, but the boards' flash holds "
+            f'{sum(capacities.values())}: lower it, use more boards, or set data.placement = "stream"'
+        )
     shards = split.dirichlet(
         dataset.train_y,
         len(entries),

@@ -34,17 +34,42 @@ class _Work:
     wire_difference: int  # bytes that host and board count differently
 
 
+@dataclass(frozen=True)
+class OnBoard:
+    """A shard that lies in the board's flash: records [offset, offset + count) of its data partition."""
+
+    offset: int
+    count: int
+
+    def train(self, device: Device, first: int, count: int, job: TrainJob, done: int, timeout_s: float) -> TrainResult:
+        """Steps `done` and following, on samples [first, first + count) of the shard."""
+        return device.train(self.offset + first, count, job.learning_rate, job.seed + done, timeout_s)
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A shard that the host holds and sends as it is trained on: `count` records, a label and the features each."""
+
+    records: bytes
+    count: int
+
+    def train(self, device: Device, first: int, count: int, job: TrainJob, done: int, timeout_s: float) -> TrainResult:
+        """Steps `done` and following, on samples [first, first + count) of the shard."""
+        size = len(self.records) // self.count
+        part = self.records[first * size : (first + count) * size]
+        return device.stream(part, job.learning_rate, job.seed + done, timeout_s)
+
+
 class BoardClient:
     """Carries out `bench.federation.client.Client`. Several may share a board; they take turns."""
 
-    def __init__(self, name: str, board: Board, plan: Plan, run: str, offset: int, count: int) -> None:
-        """The client's shard is records [offset, offset + count) of the board's data partition."""
+    def __init__(self, name: str, board: Board, plan: Plan, run: str, shard: OnBoard | Streamed) -> None:
+        """`shard` is the client's data, on the board or on its way there."""
         self._name = name
         self._board = board
         self._plan = plan
         self._run = run
-        self._offset = offset
-        self._count = count
+        self._shard = shard
 
     @property
     def name(self) -> str:
@@ -54,7 +79,7 @@ class BoardClient:
     @property
     def capacity(self) -> int:
         """Samples in the shard."""
-        return self._count
+        return self._shard.count
 
     def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Update:
         """Trains on the board; when it resets, falls silent or refuses in between, once more after its recovery.
@@ -125,18 +150,16 @@ class BoardClient:
         """In slices that end at the end of the shard, behind which another client's may lie."""
         macs = self._plan.macs_forward + self._plan.macs_backward
         step_s = macs * _CYCLES_PER_MAC / device.info.core_hz
-        done, position = 0, job.first % self._count
+        done, position = 0, job.first % self._shard.count
         result = TrainResult(0, 0, 0, 0, 0)
         while done < job.count:
-            size = min(_SLICE, job.count - done, self._count - position)
-            part = device.train(
-                self._offset + position, size, job.learning_rate, job.seed + done, _MARGIN_S + size * step_s
-            )
+            size = min(_SLICE, job.count - done, self._shard.count - position)
+            part = self._shard.train(device, position, size, job, done, _MARGIN_S + size * step_s)
             if part.samples != size:
                 raise DeviceError(f"{device.name}: asked to train {size} samples, trained {part.samples}")
             result += part
             done += size
-            position = (position + size) % self._count
+            position = (position + size) % self._shard.count
             progress(done, job.count)
         return result
 

@@ -18,7 +18,7 @@ from bench.link.messages import MessageType
 from bench.link.session import Cancelled
 from bench.rack import flash as pyocd
 from bench.rack.board import Board
-from bench.rack.client import BoardClient
+from bench.rack.client import BoardClient, OnBoard, Streamed
 from bench.rack.inventory import load_inventory
 from bench.rack.rack import Rack
 from bench.results.table import compare_counted
@@ -58,7 +58,7 @@ def board(tmp_path_factory: pytest.TempPathFactory, data: tuple[np.ndarray, np.n
 
 @pytest.fixture
 def client(board: Board, engine: Engine) -> BoardClient:
-    return BoardClient("client-2", board, engine.plan, "a-run", OFFSET, COUNT)
+    return BoardClient("client-2", board, engine.plan, "a-run", OnBoard(OFFSET, COUNT))
 
 
 @pytest.fixture
@@ -93,6 +93,17 @@ def test_the_board_trains_what_the_hosts_engine_trains(client: BoardClient, job:
     assert seen[-1] == (STEPS, STEPS)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert client.capacity == COUNT
+
+
+def test_streamed_samples_train_the_same(
+    board: Board, engine: Engine, job: TrainJob, data: tuple[np.ndarray, np.ndarray], expected: bytes
+) -> None:
+    records = partition.build(data[0][OFFSET:], data[1][OFFSET:], 10)[partition.HEADER_BYTES :]
+    client = BoardClient("client-2", board, engine.plan, "a-run", Streamed(records, COUNT))
+    update = fit(client, job)
+    assert update.params == expected
+    rows = figures(update)
+    assert rows["payload_down", "train"] > STEPS * 197  # each step's sample crosses the line
 
 
 def test_the_figures_of_a_round(client: BoardClient, job: TrainJob, engine: Engine) -> None:
@@ -191,7 +202,7 @@ def test_cancelling_is_prompt_and_the_board_comes_back(client: BoardClient, job:
 
 
 def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: TrainJob) -> None:
-    clients = [BoardClient(f"client-{i}", board, engine.plan, "a-run", OFFSET, COUNT) for i in (1, 2)]
+    clients = [BoardClient(f"client-{i}", board, engine.plan, "a-run", OnBoard(OFFSET, COUNT)) for i in (1, 2)]
     results: dict[str, Update | BenchError] = {}
 
     def work(client: BoardClient) -> None:
@@ -212,7 +223,7 @@ def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: Trai
 
 
 def test_a_board_with_another_program_is_refused(board: Board, job: TrainJob) -> None:
-    client = BoardClient("client-1", board, Engine("demo_float32").plan, "a-run", 0, COUNT)
+    client = BoardClient("client-1", board, Engine("demo_float32").plan, "a-run", OnBoard(0, COUNT))
     with pytest.raises(DeviceError, match=r"board bit cannot be used: its plan is .* flash the program"):
         fit(client, job)
 

@@ -62,6 +62,7 @@ def test_the_digest_changes_with_whatever_decides_the_result(tmp_path: Path) -> 
         ("rounds = 2", 'rounds = "2"', "federation.rounds"),
         ("rounds = 2", "rounds = 2\nround = 3", "federation.round"),
         ('dataset = "fashion-mnist"', 'dataset = "mnist"', "data.dataset"),
+        ("alpha = 0.5", 'alpha = 0.5\nplacement = "cloud"', "data.placement"),
         ("deadline_s = 10.0", "", "federation.deadline_s"),
     ],
 )
