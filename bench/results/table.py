@@ -44,6 +44,9 @@ UNITS = {
 LINE_DEPENDENT = frozenset({"retransmitted_up", "retransmitted_down", "wire_difference"})
 """Counted, but decided by how the line behaved: not compared between runs."""
 
+LINE_DEPENDENT_PHASE = "link"
+"""Its rows are not compared either: how deep the stack gets in it depends on when a byte's interrupt comes."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -126,7 +129,7 @@ def compare_counted(one: Sequence[Measurement], other: Sequence[Measurement]) ->
         return {
             (row.variant, row.board, row.client, row.round, row.phase, row.metric): row.value
             for row in rows
-            if row.kind == "counted" and row.metric not in LINE_DEPENDENT
+            if row.kind == "counted" and row.metric not in LINE_DEPENDENT and row.phase != LINE_DEPENDENT_PHASE
         }
 
     left, right = counted(one), counted(other)

@@ -68,6 +68,9 @@ def test_counted_figures_are_compared_and_retransmissions_are_not() -> None:
     one = [ROW, lossy, modelled]
     assert compare_counted(one, [replace(modelled, value=11), replace(lossy, value=99), ROW]) == []
     assert compare_counted(one, [replace(row, run="run-2") for row in one]) == []
+    deep = replace(ROW, metric="sram_stack_high_water", unit="bytes", phase="link")
+    assert compare_counted([deep], [replace(deep, value=1)]) == []
+    assert compare_counted([replace(deep, phase="train")], [replace(deep, phase="train", value=1)]) != []
     assert compare_counted(one, [replace(ROW, value=123456788)]) == [
         "int8 bit client-1 3 train instructions: 123456789.0 and 123456788.0"
     ]
