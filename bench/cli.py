@@ -175,7 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parser().parse_args(arguments)
     options.command = shlex.join(["bench", *(sys.argv[1:] if arguments is None else arguments)])
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell's script starts what it puts in the background with that signal ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _on_term)
     try:
         code = options.call(options)

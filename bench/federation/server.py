@@ -172,6 +172,7 @@ class FederatedRun:
             )
         if not (math.isfinite(update.loss) and math.isfinite(update.accuracy)):
             raise DeviceError(f"update refused: loss {update.loss}, accuracy {update.accuracy} are not finite numbers")
+        self._check_rows(name, round_, update)
         try:
             trained = self._codec.decode_up(update.params)
         except BenchError as error:
@@ -184,3 +185,13 @@ class FederatedRun:
             if not np.isfinite(values).all():
                 raise DeviceError(f"update refused: {tensor} holds values that are not finite numbers")
         return Contribution(name, start, trained, update.samples)
+
+    def _check_rows(self, name: str, round_: int, update: Update) -> None:
+        """Now, as the table of the whole run is written only when all is done. Raises DeviceError."""
+        expected = (self._recorder.run, self._recorder.variant, name, round_)
+        for row in update.measurements:
+            found = (row.run, row.variant, row.client, row.round)
+            if found != expected:
+                raise DeviceError(f"update refused: its {row.metric} is of {found}, not of {expected}")
+        if len({row.key for row in update.measurements}) != len(update.measurements):
+            raise DeviceError("update refused: it holds a figure twice")

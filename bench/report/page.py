@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,8 @@ from bench.results.files import write_atomically
 from bench.results.store import load_run
 
 REPORT = "report.html"
-_ROUNDS_SHOWN = 600  # lines of the table of rounds; all are in the table of measurements
+_ROUNDS_SHOWN = 6000  # lines of all tables of rounds, shared among the boards; all are in measurements.csv
+_ROUNDS_AT_LEAST = 20  # of each board
 
 
 def write_report(folder: Path) -> Path:
@@ -38,7 +39,8 @@ def render(view: View) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(count=count, short=short, percent=percent)
-    environment.globals.update(how=how, framing_share=framing_share)
+    environment.globals.update(how=how, has=has, framing_share=framing_share)
+    seated = list(dict.fromkeys(line.board for line in view.lines))
     return environment.get_template("report.html.j2").render(
         view=view,
         plots={
@@ -52,7 +54,8 @@ def render(view: View) -> str:
         troubles=troubles(view),
         provenance=provenance(view),
         duration=_duration(view.document),
-        rounds_shown=_ROUNDS_SHOWN,
+        by_board=[(board, [line for line in view.lines if line.board == board]) for board in seated],
+        rounds_shown=max(_ROUNDS_AT_LEAST, _ROUNDS_SHOWN // max(1, len(seated))),
     )
 
 
@@ -73,6 +76,11 @@ def how(lines: Iterable[BoardLine], *metrics: str) -> str:
     return " (modelled)" if any(figure.kind == "modelled" for figure in found) else ""
 
 
+def has(lines: Iterable[BoardLine], metric: str) -> bool:
+    """Whether any of the boards has such a figure."""
+    return any(metric in line.figures for line in lines)
+
+
 def framing_share(line: BoardLine, direction: str) -> float | None:
     """Framing as a share of the payload."""
     framing, payload = line.framing(direction), line.get(f"payload_{direction}")
@@ -81,18 +89,11 @@ def framing_share(line: BoardLine, direction: str) -> float | None:
 
 def troubles(view: View) -> list[dict[str, Any]]:
     """A line for each variant and board in trouble: its clients' rounds without an update, and bytes sent again."""
-    took_part: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
-    for row in view.run.rows:
-        if row.board and row.metric == "samples":
-            took_part[row.variant, row.board].add((row.client, row.round))
     found = []
     for line in view.lines:
-        present = took_part[line.variant, line.board]
-        clients = {client for client, _ in present}
-        rounds = [round_ for round_ in view.accuracy[line.variant].rounds if round_ > 0]
-        missed = len(clients) * len(rounds) - len(present)
+        missed = view.missing(line)
         up, down = line.get("retransmitted_up"), line.get("retransmitted_down")
-        if missed > 0 or (up and up.value) or (down and down.value):
+        if missed or (up and up.value) or (down and down.value):
             found.append({"line": line, "missed": missed, "up": up, "down": down})
     return found
 

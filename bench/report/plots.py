@@ -35,13 +35,13 @@ _STYLE: Any = {  # matplotlib's type for it is a literal of all its settings
     "svg.fonttype": "none",
     "svg.hashsalt": "bench",
     "text.parse_math": False,  # a dollar in a board's name is a dollar
-    "font.size": 9,
+    "font.size": 10,
     "text.color": _INK,
     "axes.edgecolor": _RULE,
     "axes.labelcolor": _INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10,
+    "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 8,
@@ -52,7 +52,7 @@ _STYLE: Any = {  # matplotlib's type for it is a literal of all its settings
     "grid.color": _RULE,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 9.5,
 }
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -91,8 +91,8 @@ def loss(view: View) -> Plot | None:
 
 
 def sram(view: View, variant: str) -> Plot | None:
-    """SRAM of each board, stacked by part, against the RAM of the smallest."""
-    parts = {"static": "sram_static", "arena": "sram_arena", "stack high-water": "sram_stack_high_water"}
+    """SRAM of each board, stacked by part, against its RAM."""
+    parts = {"static": "sram_static", "arena": "sram_arena", "stack": "sram_stack_high_water"}
     lines = [line for line in view.lines_of(variant) if all(line.get(metric) for metric in parts.values())]
     if not lines:
         return None
@@ -100,23 +100,21 @@ def sram(view: View, variant: str) -> Plot | None:
     totals = [sum(values) for values in zip(*stacks.values(), strict=True)]
     limits = [line.ram_bytes for line in lines]
 
-    smallest = min((limit for limit in limits if limit), default=None)
-    if smallest is not None and smallest > 3 * max(totals):
-        smallest = None  # so far away that the bars would be too short to read: the notes say it
+    # A limit so far away that the bars would be too short to read is in the notes only.
+    ticks = [limit if limit and limit <= 3 * max(totals) else None for limit in limits]
 
     def draw(axes: Axes) -> None:
         notes = [
             f"{total:,.0f}" + (f" of {limit:,} ({total / limit:.0%})" if limit else "")
             for total, limit in zip(totals, limits, strict=True)
         ]
-        _stacked(axes, [line.board for line in lines], stacks, notes, notes_from=smallest or 0)
-        if smallest is not None:
-            label = f" RAM of {lines[limits.index(smallest)].board}"
-            axes.axvline(smallest, color=_LIMIT, linewidth=1.4, linestyle="--")
-            axes.text(smallest, 1.0, label, color=_LIMIT, va="bottom", transform=axes.get_xaxis_transform(), fontsize=8)
+        _stacked(axes, [line.board for line in lines], stacks, notes, limits=("the board's RAM", ticks))
         _title(axes, f"SRAM, {variant}", "bytes")
 
-    told = "; ".join(f"{line.board} {total:,.0f}" for line, total in zip(lines, totals, strict=True))
+    told = "; ".join(
+        f"{line.board} {total:,.0f}" + (f" of {limit:,}" if limit else "")
+        for line, total, limit in zip(lines, totals, limits, strict=True)
+    )
     return _drawn(f"sram-{variant}", f"SRAM of each board in bytes, {variant}: {told}.", _height(len(lines)), draw)
 
 
@@ -188,7 +186,7 @@ def _ends(curves: Sequence[Curve]) -> str:
 
 
 def _height(bars: int) -> float:
-    return 1.25 + 0.27 * min(bars, _BARS)
+    return 1.3 + 0.28 * min(bars, _BARS)
 
 
 def _title(axes: Axes, title: str, label: str) -> None:
@@ -226,9 +224,9 @@ def _stacked(
     names: Sequence[str],
     parts: Mapping[str, Sequence[float]],
     notes: Sequence[str],
-    notes_from: float = 0,
+    limits: tuple[str, Sequence[float | None]] = ("", ()),
 ) -> None:
-    """Horizontal bars, the first on top, each with a note behind its end, but not before `notes_from`."""
+    """Horizontal bars, the first on top, each with a note behind its end; `limits` has a name and a mark for each."""
     shown = min(len(names), _BARS)
     places = range(shown)
     left = [0.0] * shown
@@ -244,15 +242,20 @@ def _stacked(
             label=part,
         )
         left = [a + b for a, b in zip(left, values, strict=False)]
+    name, marks = limits
+    marked = [(place, mark) for place, mark in zip(places, marks, strict=False) if mark is not None]
+    if marked:
+        at, ends = [mark for _, mark in marked], [place for place, _ in marked]
+        axes.vlines(at, [y - 0.45 for y in ends], [y + 0.45 for y in ends], color=_LIMIT, linewidth=2, label=name)
+        for place, mark in marked:
+            left[place] = max(left[place], mark)
     for place, end, note in zip(places, left, notes, strict=False):
-        axes.annotate(
-            note, (max(end, notes_from), place), (4, 0), textcoords="offset points", va="center", ha="left", fontsize=8
-        )
+        axes.annotate(note, (end, place), (4, 0), textcoords="offset points", va="center", ha="left", fontsize=9)
     axes.set_yticks(list(places), [str(name) for name in names[:shown]])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(shown - 0.4, -0.6)
     longest = max((len(note) for note in notes[:shown]), default=0)
-    axes.set_xlim(0, (max([*left, notes_from]) or 1.0) * (1.04 + 0.021 * longest))
+    axes.set_xlim(0, (max(left, default=0.0) or 1.0) * (1.04 + 0.0235 * longest))
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: _short(value)))
     if len(parts) > 1:

@@ -19,12 +19,18 @@ def terminal_summary(folder: Path) -> RenderableType:
 
     Figures of a round are means over the run's rounds; what is modelled says so in its column's head.
     """
-    view = View(load_run(folder))
+    return summary(View(load_run(folder)))
+
+
+def summary(view: View) -> RenderableType:
+    """The same of a run that is read already."""
     parts: list[RenderableType] = [_accuracy(view)]
     if view.lines:
         parts += [_memory(view), _rounds(view)]
-    if view.dropped:
-        parts.append(Text(f"clients left out of a round: {len(view.dropped)}, see the report"))
+    if view.left_out or view.failures:
+        parts.append(
+            Text(f"updates missing: {view.left_out}, attempts that failed: {len(view.failures)}; see the report")
+        )
     parts += [_check(bool(check["passed"]), f"{check['name']}: {check['detail']}") for check in view.checks]
     return Group(*parts)
 
@@ -70,7 +76,7 @@ def _rounds(view: View) -> RenderableType:
         "bytes down",
         "bytes up",
         f"energy mJ{how(view.lines, 'energy')}",
-        f"{_work_unit(view)} a step{how(view.lines, 'instructions', 'cycles')}",
+        f"{_work_unit(view)} a step{_work_kind(view)}",
         "own accuracy",
         texts=2,
     )
@@ -93,6 +99,12 @@ def _rounds(view: View) -> RenderableType:
 def _work_unit(view: View) -> str:
     units = {work[0] for line in view.lines if (work := line.work)}
     return units.pop() if len(units) == 1 else "work"
+
+
+def _work_kind(view: View) -> str:
+    """Whether the work was counted by an emulator or measured by the boards; of a mixed rack, both words."""
+    kinds = sorted({work[1].kind for line in view.lines if (work := line.work)})
+    return f" ({' or '.join(kinds)})" if kinds else ""
 
 
 def _check(passed: bool, text: str) -> RenderableType:

@@ -111,6 +111,17 @@ class BoardLine:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A client's attempt at a round that came to nothing; `answered` when a second one in that round did not."""
+
+    variant: str
+    round: int
+    client: str
+    reason: str
+    answered: bool
+
+
+@dataclass(frozen=True)
 class Result:
     """A variant's side of the headline. Gaps are in points of accuracy (percent of the test set)."""
 
@@ -143,6 +154,9 @@ class View:
         self.variants = [name for name in named if name in curves]
         self.variants += sorted(name for name in curves - set(named) if not name.endswith(CENTRAL))
         self.accuracy = {name: self._curve(name, "accuracy") for name in self._ordered(curves)}
+        updates = [row for row in run.rows if row.board and row.round > 0 and row.metric == "samples"]
+        self._updates = {(row.variant, row.client, row.round) for row in updates}
+        self._clients = self._seated(updates)
         losses = {row.variant for row in run.rows if row.metric == "loss" and not row.board}
         self.loss = {name: self._curve(name, "loss") for name in self._ordered(losses)}
         self.lines = [line for name in self.variants for line in self._lines(name)]
@@ -168,9 +182,24 @@ class View:
         ]
 
     @property
-    def dropped(self) -> Sequence[Mapping[str, Any]]:
-        """Events of clients that were left out of a round: `variant`, `round`, `client`, `reason`."""
-        return list(self.document.get("dropped", []))
+    def failures(self) -> list[Failure]:
+        """Attempts at a round that came to nothing."""
+        events = self.document.get("dropped", [])
+        return [
+            Failure(event["variant"], event["round"], event["client"], event["reason"], self._answered(event))
+            for event in events
+        ]
+
+    @property
+    def left_out(self) -> int:
+        """Updates that are missing, over all variants, boards and rounds."""
+        return sum(self.missing(line) for line in self.lines)
+
+    def missing(self, line: BoardLine) -> int:
+        """Updates that a board owes: a client's rounds in which it did not take part, over all its clients."""
+        rounds = [round_ for round_ in self.accuracy[line.variant].rounds if round_ > 0]
+        clients = self._clients[line.variant].get(line.board, set())
+        return sum((line.variant, client, round_) not in self._updates for client in clients for round_ in rounds)
 
     def lines_of(self, variant: str) -> list[BoardLine]:
         """A variant's boards."""
@@ -181,6 +210,23 @@ class View:
         rows = [row for row in self.run.rows if (row.metric, row.variant, row.board) == (metric, variant, "")]
         rows = [row for row in rows if row.round > 0]
         return Figure(_mean([row.value for row in rows]), least_sure(row.kind for row in rows)) if rows else None
+
+    def _answered(self, event: Mapping[str, Any]) -> bool:
+        return (event["variant"], event["client"], event["round"]) in self._updates
+
+    def _seated(self, updates: Iterable[Measurement]) -> dict[str, dict[str, set[str]]]:
+        """Clients by variant and by the board they train on: as the document says, or where they were seen."""
+        boards: dict[str, dict[str, str]] = {name: {} for name in self.variants}
+        for row in updates:
+            boards.setdefault(row.variant, {})[row.client] = row.board
+        for name, variant in self.document.get("variants", {}).items():
+            seats = variant.get("clients", {})
+            boards.setdefault(name, {}).update({client: seat["board"] for client, seat in seats.items()})
+        clients: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in boards}
+        for name, seats in boards.items():
+            for client, board in seats.items():
+                clients[name][board].add(client)
+        return clients
 
     def _ordered(self, curves: Iterable[str]) -> list[str]:
         central = [f"{name}{CENTRAL}" for name in self.variants]
@@ -200,7 +246,8 @@ class View:
         for row in self.run.rows:
             if row.variant == variant and row.board:
                 by_board[row.board].append(row)
-        order = [name for name in self.boards if name in by_board] + sorted(set(by_board) - set(self.boards))
+        present = by_board.keys() | self._clients[variant].keys()  # a board that never answered has no rows
+        order = [name for name in self.boards if name in present] + sorted(present - set(self.boards))
         return [self._line(variant, board, by_board[board]) for board in order]
 
     def _line(self, variant: str, board: str, rows: Sequence[Measurement]) -> BoardLine:

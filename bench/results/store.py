@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import ConfigError
 from bench.results.files import sync_folder, write_atomically, writing
@@ -22,6 +23,55 @@ from bench.results.table import COLUMNS, Measurement, compare_counted, frame
 
 DOCUMENT = "results.json"
 TABLE = "measurements.csv"
+
+
+class _Part(BaseModel):
+    """What readers of a document rely on; it may hold more."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Board(_Part):
+    name: str
+    env: str = ""
+    physical: bool | None = None
+    ram_bytes: int | None = Field(default=None, gt=0)
+
+
+class _Seat(_Part):
+    board: str
+
+
+class _Variant(_Part):
+    clients: dict[str, _Seat] = Field(default_factory=dict)
+
+
+class _Experiment(_Part):
+    targets: dict[str, float] = Field(default_factory=dict)
+
+
+class _Dropped(_Part):
+    variant: str
+    round: int
+    client: str
+    reason: str
+
+
+class _Check(_Part):
+    name: str
+    passed: bool
+    detail: str
+
+
+class _Document(_Part):
+    schema_version: Literal[1] = Field(alias="schema")
+    run: str
+    experiment: _Experiment = _Experiment()
+    environment: dict[str, Any] = Field(default_factory=dict)
+    boards: list[_Board] = Field(default_factory=list)
+    variants: dict[str, _Variant] = Field(default_factory=dict)
+    dropped: list[_Dropped] = Field(default_factory=list)
+    checks: list[_Check] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -41,10 +91,11 @@ def write_run(folder: Path, document: Mapping[str, Any], rows: Sequence[Measurem
     """Writes a finished run into its folder, which is made when it is not there.
 
     Raises:
-        ConfigError: a figure is there twice, or a row is of another run than `document["run"]`.
+        ConfigError: a field of the document is wrong, a figure is there twice, or a row is of another run.
         InfrastructureError: the disk is full or the folder cannot be written.
     """
-    _check(document, rows)
+    _check_document(folder / DOCUMENT, document)
+    _check_rows(document, rows)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
@@ -65,7 +116,10 @@ def load_run(folder: Path) -> Run:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: not a run's document: its outermost level is not an object")
-    return Run(folder, document, tuple(load_rows(folder / TABLE)))
+    _check_document(path, document)
+    rows = tuple(load_rows(folder / TABLE))
+    _check_rows(document, rows)
+    return Run(folder, document, rows)
 
 
 def load_rows(path: Path) -> list[Measurement]:
@@ -116,11 +170,19 @@ def compare_runs(one: Path, other: Path) -> list[str]:
     return compare_counted(load_run(one).rows, load_run(other).rows)
 
 
-def _check(document: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
+def _check_document(path: Path, document: Mapping[str, Any]) -> None:
+    try:
+        _Document.model_validate(document)
+    except ValidationError as error:
+        faults = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(f"{path}: not a run's document: {'; '.join(faults)}") from error
+
+
+def _check_rows(document: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
     strangers = {row.run for row in rows} - {document.get("run")}
     if strangers:
         raise ConfigError(f"run {document.get('run')}: rows of another run: {', '.join(sorted(strangers))}")
-    keys = Counter((row.variant, row.board, row.client, row.round, row.phase, row.metric, row.kind) for row in rows)
+    keys = Counter(row.key for row in rows)
     for key, times in keys.items():
         if times > 1:
             name = " ".join(str(part) for part in key if part != "")

@@ -86,6 +86,11 @@ class Measurement:
         object.__setattr__(self, "value", float(self.value))
         object.__setattr__(self, "round", int(self.round))
 
+    @property
+    def key(self) -> tuple[str, str, str, int, str, str, str]:
+        """What tells a figure from all others of its run: all but its value and unit."""
+        return self.variant, self.board, self.client, self.round, self.phase, self.metric, self.kind
+
 
 COLUMNS = tuple(field.name for field in fields(Measurement))
 

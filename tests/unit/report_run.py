@@ -115,7 +115,12 @@ def run_document(run: str, rounds: int) -> dict[str, Any]:
             for number, (name, env) in enumerate(BOARDS.items())
         ],
         "variants": {
-            "int8": {"program": "demo_int8", "plan_id": "00112233aabbccdd", "dtype": "int8"},
+            "int8": {
+                "program": "demo_int8",
+                "plan_id": "00112233aabbccdd",
+                "dtype": "int8",
+                "clients": {f"client-{n + 1}": {"board": name, "samples": 1200} for n, name in enumerate(BOARDS)},
+            },
             "float32": {"program": "demo_float32", "plan_id": "ddccbbaa33221100", "dtype": "float32"},
         },
         "summary": {"accuracy": {"int8": 0.79}},

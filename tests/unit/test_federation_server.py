@@ -31,6 +31,7 @@ from linear_cohort import (
 from bench.errors import ConfigError, InfrastructureError
 from bench.federation.client import TrainJob, Update
 from bench.federation.journal import Journal
+from bench.results.table import Measurement
 
 
 def figure(folder: Path, metric: str, round_: int) -> float:
@@ -145,12 +146,13 @@ def test_a_failing_client_is_dropped_recovered_and_rejoins(tmp_path: Path, fault
     assert ("no answer within 0.5 s" if fault is straggles else "board has reset") in reason
 
 
-def test_a_client_that_ignores_cancelling_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_client_that_ignores_cancelling_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.federation.driver._CANCEL_GRACE_S", 1.0)
     clients = cohort({"a": {1: hangs}})
     begun = time.monotonic()
     master = federated(tmp_path, clients, schedule(3, deadline_s=0.5)).run(initial())
     try:
-        # One deadline, three fast rounds, and at the end the grace of 5 s for threads to let go.
+        # One deadline, three fast rounds, and at the end the grace for threads to let go; a hung one would take 60 s.
         assert time.monotonic() - begun < 10
         assert [contributors(tmp_path, round_) for round_ in (1, 2, 3)] == [["b", "c"]] * 3
         assert clients[0].recoveries == 0  # nothing else is asked of a client whose thread is still in it
@@ -214,6 +216,10 @@ def corrupt(edit: Callable[[bytearray], None]) -> Fault:
     return fault
 
 
+def rows(change: Callable[[Measurement], list[Measurement]]) -> Fault:
+    return lambda client, job, cancelled, update: replace(update, measurements=tuple(change(update.measurements[0])))
+
+
 def stale(client: LinearClient, job: TrainJob, cancelled: threading.Event, update: Update) -> Update:
     assert client.last is not None
     return client.last
@@ -244,6 +250,13 @@ NAN, INF = np.float32(np.nan).tobytes(), np.float32(np.inf).tobytes()
         pytest.param(spoil(samples=29), "trained on 29 samples, 30 were asked for", id="fewer samples"),
         pytest.param(spoil(samples=0), "trained on 0 samples", id="no samples"),
         pytest.param(spoil(loss=float("nan")), "loss nan", id="loss is NaN"),
+        pytest.param(
+            rows(lambda row: [replace(row, round=1)]),
+            "its samples is of ('run', 'linear', 'b', 1), not of ('run', 'linear', 'b', 2)",
+            id="figures of another round",
+        ),
+        pytest.param(rows(lambda row: [replace(row, client="a")]), "'linear', 'a', 2)", id="another client's figures"),
+        pytest.param(rows(lambda row: [row, row]), "holds a figure twice", id="a figure twice"),
         pytest.param(defect, "unexpected ZeroDivisionError: a defect of the client", id="defect"),
     ],
 )

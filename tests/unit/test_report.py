@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,8 +13,9 @@ from report_run import BOARDS, run_document, run_rows, write_example
 from rich.console import Console
 
 from bench.errors import ConfigError
-from bench.report import terminal_summary, write_report
+from bench.report import plots, terminal_summary, write_report
 from bench.report.page import render
+from bench.report.terminal import summary
 from bench.report.view import View
 from bench.results.store import Run, load_run, write_run
 from bench.results.table import Measurement, Recorder
@@ -101,13 +103,49 @@ def test_the_headline_says_accuracy_target_and_gaps(page: Page) -> None:
     assert row_of(rows, variant="int8") == {
         "variant": "int8",
         "accuracy": "0.7900",
-        "target": "≥ 0.75",
+        "target": "≥ 0.75 passed",
         "trained centrally": "0.8100",
-        "points behind central": "+2.00",
+        "points behind central": "+2.00 of 3.0 passed",
         "points behind best": "1.00",
     }
-    assert row_of(rows, variant="float32")["points behind central"] == "+1.50"
+    assert row_of(rows, variant="float32")["points behind central"] == "+1.50 of 3.0 passed"
     assert "All 2 checks passed." in page.texts
+
+
+def test_a_missed_target_is_called_failed() -> None:
+    document = run_document("demo-1", 10)
+    document["experiment"]["targets"] = {"accuracy": 0.795, "central_gap_points": 1.6, "variant_gap_points": 0.9}
+    rows = [row for row in run_rows("demo-1", 2) if row.metric == "accuracy"]
+    headline = Page(of(rows, document)).table("variant", "accuracy", "target")
+    assert [list(row.values()) for row in headline] == [
+        ["int8", "0.7900", "≥ 0.795 failed", "0.8100", "+2.00 of 1.6 failed", "1.00 of 0.9 failed"],
+        ["float32", "0.8000", "≥ 0.795 passed", "0.8150", "+1.50 of 1.6 passed", "0.00"],
+    ]
+
+
+def test_the_rack_says_what_is_virtual_and_what_is_not(page: Page) -> None:
+    assert row_of(page.table("board", "it is"), board="bit") == {
+        "board": "bit",
+        "it is": "virtual",
+        "environment": "microbit",
+        "core": "cortex-m0",
+        "FPU": "no",
+        "MHz": "16",
+        "baud": "115,200",
+        "RAM, bytes": "16,384",
+        "may host": "client-5",
+        "samples held": "1,200",
+    }
+    assert any("5 virtual boards" in words for words in page.texts)
+    document = run_document("demo-1", 10)
+    for board in document["boards"]:
+        board["physical"] = True
+    real = Page(of(int8_rows(), document))
+    assert {row["it is"] for row in real.table("board", "it is")} == {"physical"}
+    assert any("5 physical boards" in words for words in real.texts)
+    assert not any("virtual board" in words for words in real.texts)
+    document["boards"][0]["physical"] = False
+    assert any("5 boards (4 physical)" in words for words in Page(of(int8_rows(), document)).texts)
 
 
 def test_memory_is_the_highest_of_all_rounds_and_phases(page: Page) -> None:
@@ -185,6 +223,52 @@ def test_trouble_is_told(page: Page) -> None:
     assert row_of(rows, board="bit", variant="int8")["updates missing"] == "1"
     assert row_of(rows, board="iot", variant="int8")["bytes sent again, down"] == "64"
     assert "int8 round 3, client-5: no answer within 120 s" in page.texts
+
+
+def test_an_attempt_that_failed_is_no_missing_update_when_the_second_did_not() -> None:
+    document = run_document("demo-1", 2)
+    document["dropped"] = [document["dropped"][0] | {"round": 2}]
+    view = View(Run(Path("demo-1"), document, tuple(int8_rows())))
+    assert [(failure.client, failure.answered) for failure in view.failures] == [("client-5", True)]
+    assert view.left_out == 0
+    assert "int8 round 2, client-5: no answer within 120 s (answered at the second attempt)" in Page(render(view)).texts
+
+
+def test_a_board_that_never_answered_is_not_forgotten() -> None:
+    page = Page(of([row for row in int8_rows(2) if row.board != "bit"]))
+    assert row_of(page.table("updates missing"), board="bit")["updates missing"] == "2"
+    assert row_of(page.table("static", "arena"), board="bit")["total"] == "–"
+    assert row_of(page.table("time a step"), board="bit")["energy a round, mJ (modelled)"] == "–"
+
+
+def test_each_board_has_a_table_of_its_rounds(page: Page) -> None:
+    tables = [table for table in page.tables if table[0][:2] == ["round", "variant"]]
+    assert [len(table) - 1 for table in tables] == [20, 20, 10, 20, 9]  # the last missed a round
+    head = ["round", "variant", "own accuracy", "own loss", "SRAM total", "wire down", "wire up", "instructions"]
+    assert tables[4][0] == [*head, "energy, mJ (modelled)"]
+    assert tables[4][1] == ["1", "int8", "0.5", "1.5", "13,572", "4,880", "9,574", "602,400,000", "812"]
+    assert [row[0] for row in tables[4][1:]] == ["1", "2", "4", "5", "6", "7", "8", "9", "10"]
+
+
+def test_of_many_rounds_a_part_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.report.page._ROUNDS_SHOWN", 0)
+    monkeypatch.setattr("bench.report.page._ROUNDS_AT_LEAST", 2)
+    page = Page(of(int8_rows(2)))
+    assert not any("lines; all are in" in words for words in page.texts)
+    page = Page(of([replace(row, round=row.round + 1) for row in int8_rows(2) if row.round] + int8_rows(1)))
+    assert {len(table) - 1 for table in page.tables if table[0][:2] == ["round", "variant"]} == {2}
+    assert page.texts.count("The first 2 lines; all are in measurements.csv.") == len(BOARDS)
+
+
+def test_each_boards_memory_is_marked_with_its_own_limit() -> None:
+    document = run_document("demo-1", 2)
+    for board, ram in zip(document["boards"], (20_000, 24_000, 1 << 20, 1 << 20, 16_384), strict=True):
+        board["ram_bytes"] = ram
+    drawn = plots.sram(View(Run(Path("demo-1"), document, tuple(int8_rows()))), "int8")
+    assert drawn is not None
+    assert len(re.findall(r"stroke: var\(--limit\)", drawn.svg)) == 3 + 1  # and one in the legend
+    assert "the board's RAM" in drawn.svg
+    assert "plus2 13,540 of 20,000" in drawn.alt
 
 
 def test_where_it_comes_from_is_told(page: Page) -> None:
@@ -289,13 +373,15 @@ def test_cycles_of_a_physical_board_are_shown_as_cycles() -> None:
         for row in int8_rows()
     ]
     assert row_of(Page(of(rows)).table("time a step"), board="bit")["work a step"] == "1,004,000 cycles"
+    assert "cycles a step (measured)" in terminal(rows)
+    mixed = [new if new.board == "bit" else old for new, old in zip(rows, int8_rows(), strict=True)]
+    assert "work a step (counted or measured)" in terminal(mixed)
 
 
 def test_the_terminal_tells_the_figures_of_each_board(folder: Path) -> None:
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(terminal_summary(folder))
     lines = console.export_text().splitlines()
-    console.file.close()
     assert max(map(len, lines)) <= 100
     bit = [line.split() for line in lines if line.split()[:2] == ["bit", "int8"]]
     assert bit == [
@@ -305,13 +391,20 @@ def test_the_terminal_tells_the_figures_of_each_board(folder: Path) -> None:
     said = " ".join(lines)
     assert re.search(r"energy.*\(modelled\)", said)
     assert "passed  accuracy of int8: 0.79, at least 0.75" in said
-    assert "clients left out of a round: 1" in said
+    assert "updates missing: 1, attempts that failed: 1; see the report" in said
+    assert "(counted)" in said
+
+
+def terminal(rows: list[Measurement]) -> str:
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(summary(View(Run(Path("demo-1"), run_document("demo-1", 10), tuple(rows)))))
+    return console.export_text()
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"results\.json: there is no such file"):
         write_report(tmp_path)
-    write_run(tmp_path, {"run": "r"}, [Recorder("r", "int8").row("accuracy", 0.1, "counted")])
+    write_run(tmp_path, {"schema": 1, "run": "r"}, [Recorder("r", "int8").row("accuracy", 0.1, "counted")])
     (tmp_path / "measurements.csv").write_text("nonsense\n")
     with pytest.raises(ConfigError, match=r"measurements\.csv: line 1"):
         load_run(tmp_path)

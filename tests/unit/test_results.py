@@ -81,7 +81,7 @@ def test_counted_figures_are_compared_and_retransmissions_are_not() -> None:
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    return {"run": "run-1", "seed": 1, "checks": [], **changes}
+    return {"schema": 1, "run": "run-1", "seed": 1, "checks": [], **changes}
 
 
 def test_a_run_is_written_and_read_back(tmp_path: Path) -> None:
@@ -152,9 +152,42 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
         load_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 2}, "schema: Input should be 1"),
+        ({"schema": None}, "schema: Input should be 1"),
+        ({"run": 7}, "run: Input should be a valid string"),
+        ({"boards": [{"name": "bit"}, {"env": "microbit"}]}, "boards.1.name: Field required"),
+        ({"boards": [{"name": "bit", "ram_bytes": 0}]}, "boards.0.ram_bytes"),
+        ({"variants": {"int8": {"clients": {"client-1": {}}}}}, "variants.int8.clients.client-1.board: Field required"),
+        ({"checks": [{"name": "gap", "passed": "yes", "detail": ""}]}, "checks.0.passed"),
+        ({"experiment": {"targets": {"accuracy": "high"}}}, "experiment.targets.accuracy"),
+    ],
+)
+def test_a_wrong_field_of_the_document_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_run(tmp_path, document(), [ROW])
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(document(**changes)))
+    with pytest.raises(ConfigError) as caught:
+        load_run(tmp_path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+    with pytest.raises(ConfigError, match=r"not a run's document"):
+        write_run(tmp_path / "other", document(**changes), [])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_table_of_another_run_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, document(), [ROW])
+    (tmp_path / "results.json").write_text(json.dumps(document(run="run-2")))
+    with pytest.raises(ConfigError, match="run run-2: rows of another run: run-1"):
+        load_run(tmp_path)
+
+
 def test_latest_points_at_the_newest_run_by_a_relative_link(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_run(tmp_path / "runs" / name, {"run": name}, [])
+        write_run(tmp_path / "runs" / name, document(run=name), [])
         point_latest(tmp_path, tmp_path / "runs" / name)
         assert (tmp_path / "latest").readlink() == Path(f"runs/{name}")
         assert load_run(tmp_path / "latest").document["run"] == name
@@ -171,7 +204,7 @@ def test_runs_are_found_by_name_folder_or_being_the_newest(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="`bench run demo` makes one"):
         find_run(tmp_path, None)
     folder = tmp_path / "runs" / "one"
-    write_run(folder, {"run": "one"}, [])
+    write_run(folder, document(run="one"), [])
     point_latest(tmp_path, folder)
     assert find_run(tmp_path, None) == find_run(tmp_path, "one") == find_run(tmp_path, str(folder)) == folder.resolve()
     with pytest.raises(ConfigError, match=r"two: no finished run of that name in .*finished runs: one"):
