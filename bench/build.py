@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench import process
@@ -30,7 +30,7 @@ def project_root() -> Path:
 
 def programs() -> tuple[str, ...]:
     """The names of the programs that can be built."""
-    return tuple(sorted(path.parent.name for path in project_root().glob("firmware/programs/*/plan.json")))
+    return tuple(sorted(path.parent.name for path in project_root().glob("firmware/generated/*/plan.json")))
 
 
 def build(envs: Sequence[str], program: str, step: Step = lambda _text: None) -> dict[str, Path]:
@@ -38,7 +38,7 @@ def build(envs: Sequence[str], program: str, step: Step = lambda _text: None) ->
 
     Args:
         envs: PlatformIO environments.
-        program: a folder of firmware/programs.
+        program: a folder of firmware/generated.
         step: is told what is being done.
 
     Returns:
@@ -52,34 +52,56 @@ def build(envs: Sequence[str], program: str, step: Step = lambda _text: None) ->
         if env not in environments():
             raise ConfigError(f"no environment {env!r}: choose one of {', '.join(environments())}")
     if program not in programs():
-        raise ConfigError(f"no program {program!r} in firmware/programs: choose one of {', '.join(programs())}")
-    folder = root / ".pio" / "programs" / program
-    folder.mkdir(parents=True, exist_ok=True)
+        known = ", ".join(programs()) or "none yet"
+        raise ConfigError(
+            f"no program {program!r} in firmware/generated (there are: {known}): `bench plan MODEL` makes one"
+        )
     wanted = list(dict.fromkeys(envs))
-    # PlatformIO clears a build folder that it finds in an unexpected state, so one build at a time in each.
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        step(f"building {program} for {', '.join(wanted)}")
-        _platformio(root, wanted, program, folder)
+    folder = root / ".pio" / "programs" / program
+    step(f"building {program} for {', '.join(wanted)}")
+    _platformio(root, wanted, program, folder)
     return {env: _product(folder, env) for env in wanted}
+
+
+def build_unbounded(env: str, program: str, step: Step = lambda _text: None) -> Path:
+    """Links a program for a board as if its memories had no end, to measure what does not fit; nothing to flash.
+
+    Returns:
+        The ELF file.
+
+    Raises:
+        ConfigError: as build.
+    """
+    root = project_root()
+    folder = root / ".pio" / "unbounded" / program
+    step(f"linking {program} for a {env} without limits, as it does not fit")
+    _platformio(root, [env], program, folder, {"FTTE_UNBOUNDED": "1"})
+    return folder / env / "firmware.elf"
 
 
 def _product(folder: Path, env: str) -> Path:
     return folder / env / ("program" if env == "host" else "firmware.bin")
 
 
-def _platformio(root: Path, envs: Sequence[str], program: str, folder: Path) -> None:
+def _platformio(
+    root: Path, envs: Sequence[str], program: str, folder: Path, settings: Mapping[str, str] | None = None
+) -> None:
     command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(root)]
     for env in envs:
         command += ["-e", env]
     environment = {
-        **{key: value for key, value in os.environ.items() if key != "PLATFORMIO_CORE_DIR"},
+        **{key: value for key, value in os.environ.items() if key not in ("PLATFORMIO_CORE_DIR", "FTTE_UNBOUNDED")},
         "PLATFORMIO_BUILD_DIR": str(folder),
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "FTTE_PROGRAM": program,
+        **(settings or {}),
     }
-    ended = process.run(command, environment=environment)
+    folder.mkdir(parents=True, exist_ok=True)
+    # PlatformIO clears a build folder that it finds in an unexpected state, so one build at a time in each.
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = process.run(command, environment=environment)
     (folder / "build.log").write_text(ended.output, encoding="utf-8")
     if ended.code != 0:
         lines = ended.output.splitlines()

@@ -16,14 +16,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from bench import verbs
+from bench import verbs, verbs_model
 from bench.build import project_root
+from bench.compiler.scheme import scheme_help
 from bench.errors import BenchError, ConfigError
+from bench.model.zoo import zoo_names
 
 _EXAMPLES = """\
 examples:
   bench run demo                        the virtual rack trains a shared model; report in reports/latest/report.html
   bench run demo --rack hosts/lab.yaml  the same on your boards
+  bench plan lenet-5 --scheme last-2    what a model takes of a board's memory, byte by byte
   bench rack list                       the boards of the rack, and who uses them
   bench flash --board bit               build, flash and verify one board
   bench rack up                         keep virtual boards running, to use pyocd and pio on them by hand
@@ -41,9 +44,21 @@ examples:
 """
 _FLASH_EXAMPLES = """\
 examples:
-  bench flash                                       the whole rack, demo_int8, all boards at once
+  bench flash                                       the whole rack with the demo's int8 program, all boards at once
   bench flash --board plus2 --program demo_float32  one board, another program
   bench flash --board bit --image firmware.bin      an image that you have built
+"""
+_PLAN_EXAMPLES = """\
+examples:
+  bench plan lenet-5 --scheme last-2 --env microbit     does it fit 16 KB, and what would?
+  bench plan mine.onnx --scheme sparse-10 --layers      your own network, layer by layer
+  bench plan resnet-8 --dtype float32 --picture map.png the memory map as a picture
+"""
+_STEP_EXAMPLES = """\
+examples:
+  bench step lenet-5 --scheme bias --env netduinoplus2         instructions and SRAM of a step on an emulated M4F
+  bench step mcunet-5fps --scheme tte-49kb --env mps2_an386 --json
+  bench step mine.onnx --scheme last-1 --board plus2           on a board of the rack
 """
 _RUN_EXAMPLES = """\
 examples:
@@ -64,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     verbs_ = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_rack(verbs_)
     _add_boards(verbs_)
+    _add_models(verbs_)
     _add_runs(verbs_)
     return top
 
@@ -120,6 +136,51 @@ def _add_boards(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         _common(verb)
 
 
+def _add_models(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = verbs_.add_parser(
+        "plan",
+        help="compile a model for a board: every byte of its memory, MACs, and whether it fits",
+        **_with(_plan_help()),
+    )
+    plan.add_argument("--env", default="netduinoplus2", metavar="ENV", help="kind of board; default: %(default)s")
+    plan.add_argument("--picture", type=Path, metavar="FILE", help="write the memory map as PNG, SVG or PDF")
+    plan.set_defaults(call=verbs_model.plan)
+    step = verbs_.add_parser(
+        "step",
+        help="run one training step of a model on an emulated core or a board, and count it",
+        **_with(_STEP_EXAMPLES),
+    )
+    step.add_argument("--env", metavar="ENV", help="an emulated core of this kind of board")
+    step.add_argument("--board", metavar="BOARD", help="a board of the rack, which is flashed for it")
+    step.set_defaults(call=verbs_model.step)
+    for verb in (plan, step):
+        _model(verb)
+        _common(verb)
+
+
+def _model(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("model", help=f"an ONNX file, or one of {', '.join(zoo_names())}")
+    verb.add_argument("--scheme", default="full", help="which parameters train; default: all")
+    verb.add_argument("--dtype", choices=("int8", "float32"), default="int8")
+    verb.add_argument("--batch", type=int, default=1, metavar="N", help="gather the gradients of N samples; default: 1")
+    verb.add_argument("--rule", choices=("compensated", "truncated"), default="compensated",
+                      help="of int8 updates; truncated loses small steps and is there to be compared with")  # fmt: skip
+    verb.add_argument("--loss", choices=("softmax_cross_entropy", "mean_squared_error"), help="instead of the model's")
+    verb.add_argument("--input", metavar="HxWxC", help="another input shape of a zoo model, as in 28x28x1")
+    verb.add_argument("--classes", type=int, metavar="N", help="another number of classes of a zoo model")
+    verb.add_argument("--calibration", type=Path, metavar="FILE",
+                      help=".npy of float32 samples [n, h, w, c] for the int8 ranges; default: random inputs")  # fmt: skip
+    verb.add_argument("--seed", type=int, default=0, help="of random weights and inputs")
+    verb.add_argument(
+        "--name", metavar="NAME", help="of the program in firmware/generated; default: made from the rest"
+    )
+    verb.add_argument("--layers", action="store_true", help="layer by layer")
+
+
+def _plan_help() -> str:
+    return f"{_PLAN_EXAMPLES}\n{scheme_help()}"
+
+
 def _add_runs(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = verbs_.add_parser("run", help="run an experiment on the rack, and report it", **_with(_RUN_EXAMPLES))
     run.add_argument("experiment", help="a TOML file, or the name of one that ships (demo)")
@@ -140,7 +201,12 @@ def _with(examples: str) -> dict[str, Any]:
 
 
 def _program(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--program", default="demo_int8", metavar="NAME", help="a folder of firmware/programs")
+    verb.add_argument(
+        "--program",
+        default="demo_int8",
+        metavar="NAME",
+        help="a folder of firmware/generated, which `bench plan` or a run made",
+    )
 
 
 def _common(verb: argparse.ArgumentParser) -> None:

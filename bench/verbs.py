@@ -30,7 +30,7 @@ _WATCH_S = 1.0  # how soon a virtual board that has crashed is noticed
 
 def rack_list(options: Namespace) -> int:
     """`bench rack list`."""
-    inventory = _inventory(options)
+    inventory = rack_inventory(options)
     rows = [_describe(entry) for entry in inventory.boards]
     if options.json:
         return _print_json({"rack": str(inventory.path), "boards": rows})
@@ -45,7 +45,7 @@ def rack_list(options: Namespace) -> int:
 
 def rack_show(options: Namespace) -> int:
     """`bench rack show`."""
-    entry = _inventory(options).board(options.board)
+    entry = rack_inventory(options).board(options.board)
     document = {
         "board": entry.model_dump(mode="json"),
         "manifest": asdict(load_manifest(entry.env)),
@@ -59,7 +59,7 @@ def rack_show(options: Namespace) -> int:
 
 def rack_who(options: Namespace) -> int:
     """`bench rack who`."""
-    used = {entry.name: _users(entry, options.state) for entry in _inventory(options).boards}
+    used = {entry.name: _users(entry, options.state) for entry in rack_inventory(options).boards}
     if options.json:
         return _print_json(used)
     for name, by in used.items():
@@ -71,7 +71,7 @@ def rack_who(options: Namespace) -> int:
 
 def rack_lock(options: Namespace) -> int:
     """`bench rack lock`: all of the boards, or none."""
-    entries = _inventory(options).select(options.boards)
+    entries = rack_inventory(options).select(options.boards)
     done: list[BoardEntry] = []
     try:
         for entry in entries:
@@ -90,7 +90,7 @@ def rack_unlock(options: Namespace) -> int:
     """`bench rack unlock`."""
     freed = [
         entry.name
-        for entry in _inventory(options).select(options.boards)
+        for entry in rack_inventory(options).select(options.boards)
         if unreserve(lock_key(entry, options.state), entry.name, force=options.force)
     ]
     return _tell(options, {"freed": freed}, f"freed: {', '.join(freed) or 'none, for none was reserved'}")
@@ -98,7 +98,7 @@ def rack_unlock(options: Namespace) -> int:
 
 def rack_up(options: Namespace) -> int:
     """`bench rack up`."""
-    with keep_up(_inventory(options), options.board, state_dir=options.state) as virtual:
+    with keep_up(rack_inventory(options), options.board, state_dir=options.state) as virtual:
         ends = {name: {"probe": end.probe, "serial": end.serial} for name, end in virtual.endpoints.items()}
         lines = [f"{name}: probe {end['probe']}, serial {end['serial']}" for name, end in ends.items()]
         _tell(options, ends, "\n".join([*lines, "running; Ctrl-C stops them"]))
@@ -111,7 +111,7 @@ def rack_up(options: Namespace) -> int:
 
 def build_images(options: Namespace) -> int:
     """`bench build`."""
-    envs = options.env or sorted({entry.env for entry in _inventory(options).boards})
+    envs = options.env or sorted({entry.env for entry in rack_inventory(options).boards})
     images = build(envs, options.program, Reporter().say)
     if options.json:
         return _print_json({env: str(path) for env, path in images.items()})
@@ -122,7 +122,7 @@ def build_images(options: Namespace) -> int:
 
 def flash(options: Namespace) -> int:
     """`bench flash`."""
-    inventory = _inventory(options)
+    inventory = rack_inventory(options)
     reporter = Reporter()
     entries = inventory.select(options.board)
     if options.image is None:
@@ -159,7 +159,7 @@ def reset(options: Namespace) -> int:
     def bring(board: Board) -> None:
         hellos[board.name] = _hello(board.reset(cancelled))
 
-    with _open(options, _inventory(options), options.board, "bench reset") as rack:
+    with _open(options, rack_inventory(options), options.board, "bench reset") as rack:
         at_once(list(rack.boards.values()), bring, cancelled)
     if options.json:
         return _print_json(hellos)
@@ -171,7 +171,7 @@ def reset(options: Namespace) -> int:
 def console(options: Namespace) -> int:
     """`bench console`: Ctrl-C is its usual end."""
     lines: list[str] = []
-    with _open(options, _inventory(options), [options.board], "bench console") as rack:
+    with _open(options, rack_inventory(options), [options.board], "bench console") as rack:
         board = rack.boards[options.board]
         board.on_line = lines.append if options.json else _print_line
         hello = _hello(board.connect())
@@ -225,7 +225,8 @@ def _show(folder: Path, as_json: bool) -> int:
     return 0 if all(check["passed"] for check in document["checks"]) else 1
 
 
-def _inventory(options: Namespace) -> Inventory:
+def rack_inventory(options: Namespace) -> Inventory:
+    """The inventory that a command is to use. Raises ConfigError."""
     if options.rack is not None:
         return load_inventory(options.rack)
     return load_inventory(DEFAULT_RACK if DEFAULT_RACK.is_file() else project_root() / DEFAULT_RACK)

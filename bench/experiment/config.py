@@ -21,10 +21,16 @@ class _Section(BaseModel):
 
 
 class Variant(_Section):
-    """One side of the comparison: a training program and its learning-rate schedule."""
+    """One side of the comparison: what the model is compiled for, and its learning-rate schedule."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    program: str
+    scheme: str = "full"
+    """What trains: see `bench plan --help`."""
+    dtype: Literal["int8", "float32"] = "int8"
+    batch: int = Field(default=1, ge=1, le=256)
+    """Samples whose gradients are gathered before the weights move."""
+    rule: Literal["compensated", "truncated"] = "compensated"
+    """Of int8 updates; the truncated one is there to be compared with."""
     learning_rate: float = Field(gt=0, le=1)
     """Step size at round 1."""
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)
@@ -36,6 +42,15 @@ class Variant(_Section):
 
 
 class Model(_Section):
+    """The network, and the sides of the comparison. Each variant is compiled when the run begins."""
+
+    source: str
+    """A zoo name, or an ONNX file."""
+    input: tuple[int, int, int] | None = Field(default=None, strict=False)
+    """Height, width, channels, where a zoo model's are to differ."""
+    classes: int | None = None
+    rehearsal_steps: int = Field(default=6000, ge=0)
+    """Steps of float32 training on the host whose ranges the int8 exponents cover."""
     variants: tuple[Variant, ...] = Field(min_length=1, strict=False)
 
     @model_validator(mode="after")

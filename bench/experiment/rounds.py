@@ -16,7 +16,7 @@ from bench.federation.server import FederatedRun, Observer
 from bench.federation.strategies.fedavg import Weights, fedavg
 from bench.fleet.engine import Engine
 from bench.meters.modelled import BoardRound, modelled_round
-from bench.model.plan import Plan
+from bench.model.plan import Plan, load_initial
 from bench.rack.board import Board
 from bench.results.table import Measurement, Recorder
 
@@ -68,7 +68,7 @@ def federate(
 
     FederatedRun(
         Recorder(run, variant.name), clients, schedule, fedavg, PlanCodec(engine.plan), evaluate, journal, observer
-    ).run(engine.plan.initial(experiment.seed))
+    ).run(load_initial(engine.plan.name))
 
 
 def central(setting: Setting, variant: Variant, run: str) -> list[Measurement]:
@@ -85,7 +85,7 @@ def central(setting: Setting, variant: Variant, run: str) -> list[Measurement]:
     generator = np.random.default_rng(experiment.seed)
     passes = -(-total // len(samples))
     order = np.concatenate([generator.permutation(len(samples)) for _ in range(passes)])[:total]
-    params = engine.begin(engine.plan.encode_down(engine.plan.initial(experiment.seed)))
+    params = engine.begin(engine.initial())
     recorder = Recorder(run, f"{variant.name}_central")
     rows = _evaluate(engine, params, setting.dataset, recorder)
     for round_ in range(1, experiment.federation.rounds + 1):

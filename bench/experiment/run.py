@@ -102,7 +102,7 @@ def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Re
     streamed = setting.experiment.data.placement == "stream"
     seats = setting.cohort.seats[variant.name]
     boards = [board for board in rack.boards.values() if any(seat.board == board.name for seat in seats)]
-    images = build([board.entry.env for board in boards], variant.program, reporter.say)
+    images = build([board.entry.env for board in boards], setting.engines[variant.name].plan.name, reporter.say)
     cancelled = threading.Event()
 
     def bring(board: Board) -> None:

@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.build import project_root
+from bench.compiler.compile import Settings, compile_graph, random_calibration, write
+from bench.compiler.recipe import Recipe, load_model
 from bench.data import fashion_mnist, partition, split
 from bench.errors import ConfigError
 from bench.experiment.cohort import Cohort, seat_clients
-from bench.experiment.config import Experiment, load_experiment
+from bench.experiment.config import Experiment, Variant, load_experiment
 from bench.fleet.engine import Engine
+from bench.fleet.rehearse import rehearsed_calibration
+from bench.model.graph import Graph
 from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
 from bench.rack.manifest import load_manifest
 
@@ -65,12 +69,49 @@ def prepare(name: str, rack: Path | None) -> Setting:
         raise ConfigError(
             f"{name}: federation.min_clients is {experiment.federation.min_clients}, the rack has {len(entries)} boards"
         )
-    dataset = fashion_mnist.load()
-    engines = {variant.name: Engine(variant.program) for variant in experiment.model.variants}
-    for variant, engine in engines.items():
-        if engine.plan.sample_bytes != dataset.train_x[0].size or engine.plan.classes != dataset.classes:
-            raise ConfigError(f"{name}: variant {variant}: program and data set {experiment.data.dataset} do not match")
+    graph = _model(name, experiment)
+    if graph.input_shape[2] != 1:
+        raise ConfigError(
+            f"{name}: model.source takes {graph.input_shape[2]} channels, {experiment.data.dataset} has 1"
+        )
+    dataset = fashion_mnist.load(graph.input_shape[:2])
+    engines = {variant.name: _engine(experiment, variant, graph, dataset) for variant in experiment.model.variants}
+    for engine in engines.values():
+        if engine.plan.classes < dataset.classes:
+            raise ConfigError(
+                f"{name}: model.source: {engine.plan.classes} classes, {experiment.data.dataset} has {dataset.classes}"
+            )
     return Setting(experiment, inventory, entries, dataset, engines, _cohort(experiment, entries, dataset, engines))
+
+
+def _model(name: str, experiment: Experiment) -> Graph:
+    """The network. Raises ConfigError, naming the experiment."""
+    model = experiment.model
+    try:
+        return load_model(Recipe(model.source, input_shape=model.input, classes=model.classes, seed=experiment.seed))
+    except ConfigError as error:
+        raise ConfigError(f"{name}: model: {error}") from error
+
+
+def _engine(experiment: Experiment, variant: Variant, graph: Graph, dataset: fashion_mnist.Dataset) -> Engine:
+    """Compiles a variant's program, for boards and for the host."""
+    calibration = random_calibration(graph)
+    if variant.dtype == "int8":
+        calibration = rehearsed_calibration(
+            graph,
+            variant.scheme,
+            dataset.train_x,
+            dataset.train_y,
+            steps=experiment.model.rehearsal_steps,
+            learning_rate=variant.learning_rate,
+            seed=experiment.seed,
+            source=experiment.data.dataset,
+        )
+    settings = Settings(variant.scheme, variant.dtype, variant.batch, variant.rule)
+    program = f"{experiment.name}_{variant.name}".replace("-", "_")
+    program = program if program[0].isalpha() else f"run_{program}"
+    write(compile_graph(graph, settings, calibration, program))
+    return Engine(program)
 
 
 def _rack_path(experiment: Experiment) -> Path:

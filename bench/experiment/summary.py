@@ -95,7 +95,7 @@ def _framing(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, An
     found = []
     for variant in setting.experiment.model.variants:
         plan = setting.engines[variant.name].plan
-        for way, size in (("down", plan.down_bytes), ("up", plan.params_bytes)):
+        for way, size in (("down", plan.down_bytes), ("up", plan.up_bytes)):
             phase = "download" if way == "down" else "upload"
             wire = [
                 row.value
@@ -137,7 +137,12 @@ def _variant(setting: Setting, name: str) -> dict[str, Any]:
     return {
         "program": plan.name,
         "plan_id": plan.plan_id.hex(),
+        "model": plan.model,
+        "scheme": plan.scheme,
         "dtype": plan.dtype,
+        "batch": plan.batch,
+        "calibration": plan.calibration,
+        "arena_bytes": plan.arena_bytes,
         "params_bytes": plan.params_bytes,
         "down_bytes": plan.down_bytes,
         "macs_forward": plan.macs_forward,

@@ -1,7 +1,8 @@
 """A training program compiled for the host and driven through ctypes: the same arithmetic as on a board.
 
-The library is compiled once for each state of the sources and kept in the cache folder (`.cache/engine` in the
-project's root, or `$FTTE_CACHE/engine`) under a name that hashes everything that goes into it, compiler included.
+The kernels are compiled once for each state of their sources, a program once for each state of its own, and kept in the
+cache folder (`.cache/engine` in the project's root, or `$FTTE_CACHE/engine`) under names that hash everything that goes
+into them, compiler included.
 Calls keep no state in the library and release Python's lock, so threads may share an Engine.
 """
 
@@ -12,17 +13,28 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import ConfigError
-from bench.model.plan import FIRMWARE, Plan, load_plan, program_folder
+from bench.model.plan import FIRMWARE, Plan, load_initial, load_plan, program_folder
 
 # As the boards': no contraction into fused multiply-add, so that float32 gives the same bits with and without one.
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti", "-ffp-contract=off")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fPIC",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-ffp-contract=off",
+    "-ffunction-sections",
+    "-fdata-sections",
+)
 
 _API = Path(__file__).with_name("engine_api.cpp")
 _ARENA_ALIGNMENT = 8
@@ -89,7 +101,7 @@ class Engine:
     """A program on the host.
 
     Args:
-        program: name of a folder in firmware/programs (or firmware/generated).
+        program: name of a folder in firmware/generated.
         firmware: the firmware's folder.
 
     Raises:
@@ -98,14 +110,19 @@ class Engine:
 
     def __init__(self, program: str, firmware: Path = FIRMWARE) -> None:
         self.plan: Plan = load_plan(program, firmware)
+        self._firmware = firmware
         self._library = ctypes.CDLL(str(compile_program(program, firmware)))
         self._library.engine_info.restype = None
         info = _Info()
         self._library.engine_info(ctypes.byref(info))
         _check_against_plan(self.plan, info)
 
+    def initial(self) -> bytes:
+        """What the server sends first: the program's initial values."""
+        return self.plan.encode_down(load_initial(self.plan.name, self._firmware))
+
     def begin(self, down: bytes) -> bytes:
-        """All parameters as a board has them after BEGIN: what was sent down, and fresh residuals."""
+        """All parameters as a board has them after BEGIN: what was sent down, fresh residuals and state."""
         if len(down) != self.plan.down_bytes:
             raise ConfigError(
                 f"program {self.plan.name}: {len(down)} bytes sent down, the plan says {self.plan.down_bytes}"
@@ -240,46 +257,83 @@ def _check_against_plan(plan: Plan, info: _Info) -> None:
             raise ConfigError(f"program {plan.name}: {field} is {found} in program.cpp and {value} in plan.json")
 
 
-def sources(program: str, firmware: Path = FIRMWARE) -> list[Path]:
-    """C++ sources of a program and of the engine, in a fixed order."""
-    return sorted((firmware / "engine").rglob("*.cpp")) + sorted(program_folder(program, firmware).glob("*.cpp"))
+def kernel_sources(firmware: Path = FIRMWARE) -> list[Path]:
+    """The engine's C++ sources, in a fixed order."""
+    return sorted((firmware / "engine").rglob("*.cpp"))
 
 
-def compile_shared(files: Sequence[Path], firmware: Path, name: str) -> Path:
+def program_sources(program: str, firmware: Path = FIRMWARE) -> list[Path]:
+    """A program's C++ sources, in a fixed order. Raises ConfigError for an unknown program."""
+    return sorted(program_folder(program, firmware).glob("*.cpp"))
+
+
+def compile_shared(files: Sequence[Path], firmware: Path, name: str, *, kernels: bool = False) -> Path:
     """Compiles C++ files into a cached shared library and returns its path.
 
     Args:
         files: sources; every header of the engine and beside a source counts as read.
         firmware: include folder.
         name: what to call the library, for a reader of the cache.
+        kernels: link the engine's kernels in, which are compiled on their own.
 
     Raises:
         ConfigError: there is no compiler, or the sources do not compile.
     """
     compiler = _compiler()
-    headers = {
-        header for folder in {firmware / "engine", *(file.parent for file in files)} for header in folder.rglob("*.hpp")
-    }
-    digest = hashlib.sha256(repr((FLAGS, compiler, _version(compiler))).encode())
-    for path in [*files, *sorted(headers)]:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
-    target = _cache() / f"{name}-{digest.hexdigest()[:20]}.so"
-    if target.is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as scratch:
-        built = Path(scratch) / "library.so"
-        command = [compiler, *FLAGS, f"-I{firmware}", *map(str, files), "-o", str(built)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ConfigError(f"{name} does not compile for the host ({compiler}):\n{done.stderr.strip()[:4000]}")
-        built.rename(target)  # atomic: processes that build at the same time see all of it or nothing
+    archive = [_kernel_archive(compiler, firmware)] if kernels else []
+    target = _cached(compiler, [*files, *archive], firmware, name, ".so")
+    if not target.is_file():
+        folders = [f"-I{folder}" for folder in dict.fromkeys([firmware, *(file.parent for file in files)])]
+        command = [compiler, *FLAGS, "-shared", *folders, *map(str, [*files, *archive])]
+        _compile(command, target, name)
     return target
 
 
 def compile_program(program: str, firmware: Path = FIRMWARE) -> Path:
     """Path of a program's shared library, compiled if the cache lacks it. Raises as compile_shared does."""
-    return compile_shared([*sources(program, firmware), _API], firmware, program)
+    return compile_shared([*program_sources(program, firmware), _API], firmware, program, kernels=True)
+
+
+def _kernel_archive(compiler: str, firmware: Path) -> Path:
+    """All kernels in one relocatable object; what a program does not call is left out when it is linked."""
+    sources = kernel_sources(firmware)
+    parts = []
+    for source in sources:
+        target = _cached(compiler, [source], firmware, f"kernels/{source.parent.name}-{source.stem}", ".o")
+        parts.append(target)
+    missing = [(source, part) for source, part in zip(sources, parts, strict=True) if not part.is_file()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda pair: _compile_object(compiler, firmware, *pair), missing))
+    target = _cached(compiler, parts, firmware, "kernels", ".o")
+    if not target.is_file():
+        _compile([compiler, "-r", "-nostdlib", *map(str, parts)], target, "the engine")
+    return target
+
+
+def _compile_object(compiler: str, firmware: Path, source: Path, target: Path) -> None:
+    _compile([compiler, *FLAGS, "-c", f"-I{firmware}", str(source)], target, source.name)
+
+
+def _cached(compiler: str, inputs: Sequence[Path], firmware: Path, name: str, suffix: str) -> Path:
+    """Where the cache keeps what is made of these files, of all headers that they may read, and of the flags."""
+    folders = {firmware / "engine", *(file.parent for file in inputs if file.suffix == ".cpp")}
+    headers = sorted({header for folder in folders for header in folder.rglob("*.hpp")})
+    digest = hashlib.sha256(repr((FLAGS, compiler, _version(compiler))).encode())
+    for path in [*inputs, *headers]:
+        digest.update(f"{path.name}\0{path.stat().st_size if path.is_file() else 0}\0".encode())
+        digest.update(path.read_bytes() if path.is_file() else str(path).encode())
+    return _cache() / f"{name}-{digest.hexdigest()[:20]}{suffix}"
+
+
+def _compile(command: Sequence[str], target: Path, name: str) -> None:
+    """Runs a compiler whose output replaces `target` at once: processes that build together see all of it or none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as scratch:
+        built = Path(scratch) / target.name
+        done = subprocess.run([*command, "-o", str(built)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ConfigError(f"{name} does not compile for the host ({command[0]}):\n{done.stderr.strip()[:4000]}")
+        built.replace(target)
 
 
 def _cache() -> Path:
@@ -295,5 +349,6 @@ def _compiler() -> str:
     raise ConfigError("no C++ compiler on the host: install g++ (apt-get install g++)")
 
 
+@cache
 def _version(compiler: str) -> str:
     return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout

@@ -1,13 +1,14 @@
 """The plan of a training program: what its parameter bytes mean.
 
-`plan.json` lies beside the program's source (docs/architecture.md, "Program and plan"). A stored integer v of a tensor
-with exponent e stands for v * 2^-e. An int8 weight may have a residual r that refines it: the weight is then
-(q * 256 + r) * 2^-(e + 8). float32 tensors have exponent 0.
+`plan.json` lies beside the emitted source (docs/architecture.md, "Program and plan"). A stored integer v with exponent
+e stands for v * 2^-e; in a tensor with a `lift`, channel c has exponent `exponent - lift[c]`. A residual is added to
+the tensor that it is `of`: it holds what is finer than that one's quantum. float32 tensors have exponent 0.
 """
 
 import hashlib
 import json
 import math
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -19,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from bench.errors import ConfigError
 
 FIRMWARE = Path(__file__).parents[2] / "firmware"
-PROGRAM_FOLDERS = ("programs", "generated")
-"""Where programs lie below FIRMWARE: written by hand, or emitted."""
+GENERATED = "generated"
+"""Where emitted programs lie below FIRMWARE."""
 
 RESIDUAL_BITS = 8
 
@@ -32,7 +33,9 @@ Values = dict[str, NDArray[np.float64]]
 
 _DTYPES: dict[str, np.dtype[np.generic]] = {
     "int8": np.dtype("int8"),
+    "int16": np.dtype("<i2"),
     "int32": np.dtype("<i4"),
+    "uint32": np.dtype("<u4"),
     "float32": np.dtype("<f4"),
 }
 
@@ -45,14 +48,18 @@ class Tensor(_Section):
     """One tensor of the parameters: where it lies and how its values are stored."""
 
     name: str = Field(min_length=1)
-    kind: Literal["weight", "bias", "residual"]
+    kind: Literal["weight", "bias", "residual", "state"]
     shape: tuple[int, ...] = Field(min_length=1, strict=False)
-    dtype: Literal["int8", "int32", "float32"]
+    dtype: Literal["int8", "int16", "int32", "uint32", "float32"]
     offset: int = Field(ge=0)
     """Bytes from the start of the parameters."""
     exponent: int = Field(default=0, ge=-128, le=127)
+    lift: tuple[int, ...] = Field(default=(), strict=False)
+    """What each channel's exponent is less than `exponent`; empty: nothing."""
+    axis: Literal[0, -1] = 0
+    """Of the channels that `lift` is of."""
     of: str | None = None
-    """Of a residual: the weight that it refines."""
+    """Of a residual: the tensor that it refines."""
 
     @property
     def size(self) -> int:
@@ -65,45 +72,81 @@ class Tensor(_Section):
         return self.size * _DTYPES[self.dtype].itemsize
 
     @property
-    def fan_in(self) -> int:
-        """Inputs of one output unit: all axes but the last, as weights are laid out with outputs last."""
-        return math.prod(self.shape[:-1])
+    def exponents(self) -> NDArray[np.int64]:
+        """Exponents, of a shape that broadcasts against the tensor's."""
+        if not self.lift:
+            return np.full((1,) * len(self.shape), self.exponent, dtype=np.int64)
+        shape = [1] * len(self.shape)
+        shape[self.axis] = -1
+        return self.exponent - np.asarray(self.lift, dtype=np.int64).reshape(shape)
 
 
 class InputSpec(_Section):
-    """A sample: int8 features [channels, height, width]."""
+    """A sample: int8 features [height, width, channels]."""
 
-    shape: tuple[int, ...] = Field(min_length=1, strict=False)
+    shape: tuple[int, int, int] = Field(strict=False)
     exponent: int
 
 
-class Layer(_Section):
-    """One operator of the network, in the order of the forward pass; what a program's wiring follows."""
+class LayerSpec(_Section):
+    """One layer, for tables: what it is, its nominal MACs, what of it trains."""
 
-    op: Literal["conv2d", "max_pool2x2", "dense"]
-    weights: str | None = None
-    bias: str | None = None
-    stride: int = Field(default=1, ge=1)
-    pad: int = Field(default=0, ge=0)
-    relu: bool = False
-    exponent: int | None = None
-    """Of the stored output; absent for float32 and where the output is an accumulator."""
+    name: str
+    op: str
+    output: tuple[int, int, int] = Field(strict=False)
+    macs_forward: int = Field(ge=0)
+    macs_backward: int = Field(ge=0)
+    weights: int = Field(ge=0)
+    """Parameters, biases included."""
+    trained: int = Field(ge=0)
+    """Of these, how many train."""
+
+
+class BlockSpec(_Section):
+    """A stretch of the arena (bytes) and the kernel calls, half-open, during which it is taken."""
+
+    name: str
+    kind: str
+    offset: int = Field(ge=0)
+    size: int = Field(ge=0)
+    lower: int = Field(ge=0)
+    upper: int = Field(gt=0)
 
 
 class Plan(_Section):
     """A validated plan. `plan_id` ties a board's image to it."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    model: str
+    scheme: str
     dtype: Literal["int8", "float32"]
-    classes: int = Field(ge=2, le=255)
+    loss: Literal["softmax_cross_entropy", "mean_squared_error"]
+    classes: int = Field(ge=1, le=255)
     input: InputSpec
+    batch: int = Field(ge=1)
+    rule: Literal["compensated", "truncated"]
+    calibration: str
+    """Where the exponents come from."""
     params_bytes: int = Field(gt=0)
+    """Of the trained parameters and all that training keeps beside them."""
     down_bytes: int = Field(gt=0)
+    """What the server sends: the trained parameters."""
+    up_bytes: int = Field(gt=0)
+    """What comes back: these and their residuals."""
     arena_bytes: int = Field(gt=0)
+    lower_bound_bytes: int = Field(ge=0)
+    """No placement of this order of calls takes a smaller arena."""
     sample_bytes: int = Field(gt=0)
+    constants_bytes: int = Field(ge=0)
+    """Frozen weights and biases in flash."""
+    constants_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of their bytes, so that plans with other constants differ."""
     macs_forward: int = Field(ge=0)
     macs_backward: int = Field(ge=0)
-    layers: tuple[Layer, ...] = Field(default=(), strict=False)
+    layers: tuple[LayerSpec, ...] = Field(min_length=1, strict=False)
+    calls: tuple[str, ...] = Field(min_length=1, strict=False)
+    """Kernel calls of a training step in order, `kernel:layer`."""
+    blocks: tuple[BlockSpec, ...] = Field(min_length=1, strict=False)
     tensors: tuple[Tensor, ...] = Field(min_length=1, strict=False)
     _plan_id: bytes = PrivateAttr(default=b"")
 
@@ -114,42 +157,37 @@ class Plan(_Section):
 
     @property
     def trained(self) -> tuple[Tensor, ...]:
-        """Weights and biases: the tensors that `decode` returns."""
-        return tuple(tensor for tensor in self.tensors if tensor.kind != "residual")
+        """Weights and biases that train: the tensors that `decode` returns."""
+        return tuple(tensor for tensor in self.tensors if tensor.kind in ("weight", "bias"))
 
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
-        if self.down_bytes > self.params_bytes:
-            raise ValueError(f"down_bytes {self.down_bytes} is more than params_bytes {self.params_bytes}")
+        if not self.down_bytes <= self.up_bytes <= self.params_bytes:
+            raise ValueError(f"down {self.down_bytes} <= up {self.up_bytes} <= params {self.params_bytes} bytes fails")
         if math.prod(self.input.shape) != self.sample_bytes:
             raise ValueError(f"sample_bytes {self.sample_bytes} is not the product of input.shape {self.input.shape}")
         _check_layout(self)
         _check_residuals(self)
-        _check_layers(self)
         return self
 
     def decode(self, params: bytes) -> Values:
-        """Real values of weights (residuals included) and biases.
+        """Real values of weights and biases, residuals included.
 
         Args:
-            params: `params_bytes` bytes, or `down_bytes` bytes: residuals then count as zero.
+            params: `up_bytes` or `params_bytes` bytes, or `down_bytes` bytes: residuals then count as zero.
 
         Raises:
             ConfigError: another length.
         """
-        if len(params) not in (self.params_bytes, self.down_bytes):
+        if len(params) not in (self.params_bytes, self.up_bytes, self.down_bytes):
             raise ConfigError(
                 f"program {self.name}: {len(params)} bytes of parameters; "
-                f"the plan says {self.down_bytes} (down) or {self.params_bytes} (all)"
+                f"the plan says {self.down_bytes} (down), {self.up_bytes} (up) or {self.params_bytes} (all)"
             )
-        residuals = {tensor.of: tensor for tensor in self.tensors if tensor.kind == "residual"}
-        values: Values = {}
-        for tensor in self.trained:
-            stored = _stored(params, tensor).astype(np.float64)
-            residual = residuals.get(tensor.name)
-            if residual is not None and len(params) == self.params_bytes:
-                stored = stored + _stored(params, residual) * 2.0**-RESIDUAL_BITS
-            values[tensor.name] = np.ldexp(stored, -tensor.exponent)
+        values = {tensor.name: _real(params, tensor) for tensor in self.trained}
+        for tensor in self.tensors:
+            if tensor.kind == "residual" and tensor.of is not None and tensor.offset + tensor.bytes <= len(params):
+                values[tensor.of] = values[tensor.of] + _real(params, tensor)
         return values
 
     def encode_down(self, values: Mapping[str, NDArray[np.float64]]) -> bytes:
@@ -175,35 +213,34 @@ class Plan(_Section):
             down[tensor.offset : tensor.offset + tensor.bytes] = _encode(value, tensor)
         return bytes(down)
 
-    def initial(self, seed: int) -> Values:
-        """Seeded initial values: weights He-normal (standard deviation sqrt(2 / fan-in)), biases zero.
-
-        The values do not depend on the number format: programs with the same tensors begin alike.
-        """
-        generator = np.random.default_rng(seed)
-        values: Values = {}
-        for tensor in self.trained:
-            if tensor.kind == "bias":
-                values[tensor.name] = np.zeros(tensor.shape)
-            else:
-                values[tensor.name] = generator.normal(0.0, math.sqrt(2.0 / tensor.fan_in), tensor.shape)
-        return values
-
 
 def program_folder(name: str, firmware: Path = FIRMWARE) -> Path:
-    """Folder of a program.
+    """Folder of an emitted program.
 
     Raises:
         ConfigError: there is none of that name; the message lists those that there are.
     """
-    known: set[str] = set()
-    for parent in PROGRAM_FOLDERS:
-        known.update(path.parent.name for path in (firmware / parent).glob("*/plan.json"))
-        if name in known and (firmware / parent / name / "plan.json").is_file():
-            return firmware / parent / name
+    folder = firmware / GENERATED / name
+    if (folder / "plan.json").is_file():
+        return folder
+    known = ", ".join(sorted(path.parent.name for path in (firmware / GENERATED).glob("*/plan.json"))) or "none"
     raise ConfigError(
-        f"no program {name!r} in {firmware / PROGRAM_FOLDERS[0]}; there are: {', '.join(sorted(known)) or 'none'}"
+        f"no program {name!r} in {firmware / GENERATED}; there are: {known} (`bench plan MODEL` makes one)"
     )
+
+
+def load_initial(name: str, firmware: Path = FIRMWARE) -> Values:
+    """Real values that a program's trained tensors begin with.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    path = program_folder(name, firmware) / "initial.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key].astype(np.float64) for key in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{path}: {error}: make the program anew with `bench plan`") from error
 
 
 def load_plan(name: str, firmware: Path = FIRMWARE) -> Plan:
@@ -231,14 +268,14 @@ def _problems(error: ValueError) -> str:
     return f"{len(lines)} problem(s)\n  " + "\n  ".join(lines)
 
 
-def _stored(params: bytes, tensor: Tensor) -> NDArray[np.float64]:
+def _real(params: bytes, tensor: Tensor) -> NDArray[np.float64]:
     flat = np.frombuffer(params, _DTYPES[tensor.dtype], tensor.size, tensor.offset)
-    return flat.reshape(tensor.shape).astype(np.float64)
+    return np.ldexp(flat.reshape(tensor.shape).astype(np.float64), -tensor.exponents)
 
 
 def _encode(value: NDArray[np.float64], tensor: Tensor) -> bytes:
     dtype = _DTYPES[tensor.dtype]
-    scaled = np.ldexp(value, tensor.exponent)
+    scaled = np.ldexp(value, tensor.exponents)
     if tensor.dtype == "float32":
         return scaled.astype(dtype).tobytes()
     low, high = (-128, 127) if tensor.dtype == "int8" else (-LARGEST_BIAS, LARGEST_BIAS)
@@ -246,47 +283,40 @@ def _encode(value: NDArray[np.float64], tensor: Tensor) -> bytes:
 
 
 def _check_layout(plan: Plan) -> None:
-    """Every byte of the parameters belongs to one tensor, those that are sent down before those that are not."""
+    """What is sent down comes first, then residuals, then state; nothing overlaps, and gaps are for alignment only."""
+    ends = {"weight": plan.down_bytes, "bias": plan.down_bytes, "residual": plan.up_bytes, "state": plan.params_bytes}
+    starts = {"weight": 0, "bias": 0, "residual": plan.down_bytes, "state": plan.up_bytes}
     end = 0
     for tensor in sorted(plan.tensors, key=lambda tensor: tensor.offset):
-        if tensor.offset != end:
+        width = _DTYPES[tensor.dtype].itemsize
+        if not end <= tensor.offset < end + width:
             raise ValueError(f"tensor {tensor.name}: offset {tensor.offset}, but the tensor before ends at {end}")
-        if tensor.offset % _DTYPES[tensor.dtype].itemsize:
+        if tensor.offset % width:
             raise ValueError(f"tensor {tensor.name}: offset {tensor.offset} is not aligned for {tensor.dtype}")
-        down = tensor.offset + tensor.bytes <= plan.down_bytes
-        if (tensor.kind == "residual") == down or (not down and tensor.offset < plan.down_bytes):
+        end = tensor.offset + tensor.bytes
+        if tensor.offset < starts[tensor.kind] or end > ends[tensor.kind]:
             raise ValueError(
-                f"tensor {tensor.name}: residuals lie behind down_bytes {plan.down_bytes}, all else before"
+                f"tensor {tensor.name}: a {tensor.kind} lies from byte {starts[tensor.kind]} to {ends[tensor.kind]}"
             )
-        end += tensor.bytes
-    if end != plan.params_bytes:
+    if not end <= plan.params_bytes < end + 4:
         raise ValueError(f"the tensors take {end} bytes, params_bytes is {plan.params_bytes}")
     if len({tensor.name for tensor in plan.tensors}) != len(plan.tensors):
         raise ValueError("tensor names must differ")
 
 
 def _check_residuals(plan: Plan) -> None:
-    weights = {tensor.name: tensor for tensor in plan.tensors if tensor.kind == "weight"}
+    trained = {tensor.name: tensor for tensor in plan.trained}
     refined: set[str] = set()
     for tensor in plan.tensors:
+        if tensor.lift and len(tensor.lift) != tensor.shape[tensor.axis]:
+            raise ValueError(f"tensor {tensor.name}: {len(tensor.lift)} lifts for {tensor.shape[tensor.axis]} channels")
         if tensor.kind != "residual":
             if tensor.of is not None:
                 raise ValueError(f"tensor {tensor.name}: only a residual has `of`")
             continue
-        weight = weights.get(tensor.of or "")
-        if weight is None or weight.name in refined or weight.dtype != "int8" or tensor.dtype != "int8":
-            raise ValueError(f"tensor {tensor.name}: must be int8 and refine one int8 weight that no other refines")
-        if weight.shape != tensor.shape or tensor.exponent != weight.exponent + RESIDUAL_BITS:
-            raise ValueError(
-                f"tensor {tensor.name}: must have the shape of {weight.name} "
-                f"and exponent {weight.exponent + RESIDUAL_BITS}"
-            )
-        refined.add(weight.name)
-
-
-def _check_layers(plan: Plan) -> None:
-    kinds = {tensor.name: tensor.kind for tensor in plan.tensors}
-    for index, layer in enumerate(plan.layers):
-        for name, kind in ((layer.weights, "weight"), (layer.bias, "bias")):
-            if (name is None) != (layer.op == "max_pool2x2") or (name is not None and kinds.get(name) != kind):
-                raise ValueError(f"layers.{index}: {layer.op} with {kind} {name!r}, which is no such tensor")
+        refines = trained.get(tensor.of or "")
+        if refines is None or refines.name in refined:
+            raise ValueError(f"tensor {tensor.name}: must refine a weight or bias that no other refines")
+        if (refines.shape, refines.lift, refines.axis) != (tensor.shape, tensor.lift, tensor.axis):
+            raise ValueError(f"tensor {tensor.name}: must have the shape and lift of {refines.name}")
+        refined.add(refines.name)

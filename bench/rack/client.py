@@ -125,7 +125,7 @@ class BoardClient:
             train = device.stats(repaint=True)
             after = self._board.instructions("train")
             marks.append(device.session.totals)
-            params = device.read_params()
+            params = device.read_params(length=self._plan.up_bytes)
             marks.append(device.session.totals)
             difference = _difference(device.name, begun, device.check_counters())
             instructions = None if executed is None or after is None else after - executed

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import ConfigError
 from bench.rack.manifest import BoardManifest
 
-# Where a program may lie below firmware/, written by hand or emitted.
-PROGRAM_DIRS = ("programs", "generated")
+# Where emitted programs lie below firmware/.
+GENERATED = "generated"
 
 # -ffp-contract=off: float32 programs give the same bits with and without a fused multiply-add, on board and host.
 COMMON_FLAGS = (
@@ -54,29 +54,27 @@ class Program:
 
 def find_program(firmware: Path, name: str) -> Program:
     """Looks a program up below `firmware`. Raises ConfigError for an unknown or incomplete one."""
-    known = sorted(plan.parent.name for parent in PROGRAM_DIRS for plan in (firmware / parent).glob("*/plan.json"))
-    for parent in PROGRAM_DIRS:
-        folder = firmware / parent / name
-        if name not in known or not (folder / "plan.json").is_file():
-            continue
-        text = (folder / "plan.json").read_bytes()
-        try:
-            json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"{folder / 'plan.json'}: not JSON: {error}") from error
-        for needed in ("program.hpp", "program.cpp"):
-            if not (folder / needed).is_file():
-                raise ConfigError(f"{folder}: {needed} is missing: see firmware/engine/program.hpp")
-        return Program(name, folder, hashlib.sha256(text).digest()[:8])
-    raise ConfigError(
-        f"no program {name!r} (custom_program, FTTE_PROGRAM) in {firmware / 'programs'}: "
-        f"choose one of {', '.join(known) or '(there are none)'}"
-    )
+    folder = firmware / GENERATED / name
+    if not (folder / "plan.json").is_file():
+        known = ", ".join(sorted(plan.parent.name for plan in (firmware / GENERATED).glob("*/plan.json")))
+        raise ConfigError(
+            f"no program {name!r} (custom_program, FTTE_PROGRAM) in {firmware / GENERATED}: choose one of "
+            f"{known or '(there are none)'}, or let `bench plan MODEL` or an experiment make one"
+        )
+    text = (folder / "plan.json").read_bytes()
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{folder / 'plan.json'}: not JSON: {error}") from error
+    for needed in ("program.hpp", "program.cpp"):
+        if not (folder / needed).is_file():
+            raise ConfigError(f"{folder}: {needed} is missing: make the program anew with `bench plan`")
+    return Program(name, folder, hashlib.sha256(text).digest()[:8])
 
 
 def source_filter(manifest: BoardManifest, program: Program) -> list[str]:
     """PlatformIO's filter of what below firmware/ is compiled into this board's image."""
-    folders = ["src", "link", "engine", f"{program.folder.parent.name}/{program.name}", f"hal/{manifest.family}"]
+    folders = ["src", "link", "engine", f"{GENERATED}/{program.name}", f"hal/{manifest.family}"]
     if manifest.family != "host":
         folders.append("hal/common")
     if manifest.family.startswith("stm32"):
@@ -113,6 +111,13 @@ def linker_script(manifest: BoardManifest, template: str) -> str:
         ram_size=ram.size,
         stack_size=manifest.stack_size,
     )
+
+
+def unbounded(manifest: BoardManifest) -> BoardManifest:
+    """A board of the kind with 64 MB of flash and of RAM: what does not fit is linked for it, to be measured."""
+    size = 1 << 26
+    flash = replace(manifest.flash, size=2 * size, image_size=size, data_base=manifest.flash.base + size)
+    return replace(manifest, flash=flash, ram=replace(manifest.ram, size=size))
 
 
 def upload_flags(manifest: BoardManifest) -> list[str]:

@@ -62,9 +62,20 @@ def write_if_changed(path, text):
         path.write_text(text)
 
 
+def compile_model():
+    """Emits the program of the options custom_model, custom_scheme and custom_dtype; returns its name."""
+    from bench.compiler.recipe import Recipe, make  # numpy takes a while, and a program that exists does without
+
+    options = {key: env.GetProjectOption(f"custom_{key}", "") for key in ("model", "scheme", "dtype")}
+    return make(Recipe(**{key: value for key, value in options.items() if value})).plan.name
+
+
 try:
     manifest = load_manifest(env.subst("$BOARD"))
-    name = os.environ.get("FTTE_PROGRAM") or env.GetProjectOption("custom_program", "demo_int8")
+    if os.environ.get("FTTE_UNBOUNDED"):
+        manifest = build_settings.unbounded(manifest)
+    program_name = os.environ.get("FTTE_PROGRAM") or env.GetProjectOption("custom_program", "")
+    name = program_name or compile_model()
     program = build_settings.find_program(Path(env.subst("$PROJECT_SRC_DIR")), name)
 except BenchError as error:
     fail(error)
@@ -101,7 +112,7 @@ def compile_kernel(env, node):
     return env.Object(node, CCFLAGS=[*env["CCFLAGS"], *build_settings.KERNEL_FLAGS])
 
 
-for folder in ("engine", program.folder.parent.name):
+for folder in ("engine", build_settings.GENERATED):
     env.AddBuildMiddleware(compile_kernel, f"*/{folder}/*")
 
 if is_host:

@@ -1,0 +1,1 @@
+"""What the README's and reports' figures come from: `python -m bench.benchmarks.NAME`, or `make bench` for all."""

@@ -1,0 +1,44 @@
+"""Where benchmarks keep what they found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.build import project_root
+
+
+def cache_folder() -> Path:
+    """Finished runs, so that a benchmark that was stopped goes on where it was."""
+    folder = project_root() / ".cache" / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def output_folder() -> Path:
+    """Of the documents that `make bench` makes its report from."""
+    folder = project_root() / "reports" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_document(path: Path | None, name: str, content: dict[str, Any]) -> Path:
+    """Writes a benchmark's figures with the source's revision and the date."""
+    target = path or output_folder() / f"{name}.json"
+    described = subprocess.run(
+        ["git", "-C", str(project_root()), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    document = {
+        "benchmark": name,
+        "revision": described.stdout.strip() or None,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        **content,
+    }
+    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return target

@@ -1,0 +1,233 @@
+"""Does integer training lose accuracy? int8 beside float32 on Fashion-MNIST (28x28), for every scheme, seed by seed.
+
+    python -m bench.benchmarks.training [--seeds 3] [--models lenet-5 ...] [--steps-scale 1.0]
+
+The full scheme trains from random weights. The others adapt a network that knows something already, as a device in the
+field would: a float32 network trained on upright images meets images that a turned sensor takes (rotated by 90 degrees).
+All sides of a comparison begin with the same weights, see the same samples in the same order at the same rates, and
+take batch 1. Ranges of int8 are rehearsed in float32 as for any experiment. Everything runs on the host-compiled
+engine, bit by bit what boards compute. Finished runs are kept in the cache and not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.benchmarks.files import cache_folder, write_document
+from bench.compiler.compile import Settings, compile_graph, random_calibration, write
+from bench.compiler.differentiate import Dtype
+from bench.compiler.layout import Rule, merged
+from bench.data import fashion_mnist
+from bench.fleet.engine import Engine
+from bench.fleet.rehearse import rehearsed_calibration
+from bench.model.graph import Graph
+from bench.model.zoo import load_zoo
+
+SHAPE = (28, 28, 1)
+SCHEMES = ("full", "bias", "low-rank-4", "sparse-25")
+_SEGMENTS = 12
+"""The rate falls linearly to a tenth, in so many steps."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps and the first rate: of training in full, of the network to adapt, and of adapting it."""
+
+    full_steps: int
+    full_rate: float
+    base_steps: int
+    adapt_steps: int
+    adapt_rate: float
+    adapter: str = "low-rank-4"
+
+
+BUDGETS = {
+    "lenet-5": Budget(180_000, 0.01, 60_000, 20_000, 0.01),
+    "ds-cnn": Budget(30_000, 0.01, 20_000, 8_000, 0.01),
+    "resnet-8": Budget(16_000, 0.01, 12_000, 5_000, 0.005),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: what, from which seed, in which number format."""
+
+    model: str
+    scheme: str
+    dtype: Dtype
+    rule: Rule
+    seed: int
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Of the emitted program."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return f"bench_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Fashion-MNIST as int8 features [n, 28, 28, 1], upright and turned."""
+
+    train_x: NDArray[np.int8]
+    train_y: NDArray[np.uint8]
+    test_x: NDArray[np.int8]
+    test_y: NDArray[np.uint8]
+
+    def turned(self) -> Data:
+        """The same images as a sensor sees them that is mounted turned by 90 degrees."""
+
+        def turn(x: NDArray[np.int8]) -> NDArray[np.int8]:
+            return np.ascontiguousarray(np.rot90(x, axes=(1, 2)))
+
+        return Data(turn(self.train_x), self.train_y, turn(self.test_x), self.test_y)
+
+
+def load_data() -> Data:
+    """Raises ConfigError where Debian's package is missing."""
+    data = fashion_mnist.load(SHAPE[:2])
+    return Data(data.train_x.reshape(-1, *SHAPE), data.train_y, data.test_x.reshape(-1, *SHAPE), data.test_y)
+
+
+def runs(models: Sequence[str], seeds: Sequence[int], scale: float) -> list[Run]:
+    """All sides of the comparison: per model, scheme and seed float32, int8, and int8 that truncates its updates."""
+    sides: tuple[tuple[Dtype, Rule], ...] = (
+        ("float32", "compensated"),
+        ("int8", "compensated"),
+        ("int8", "truncated"),
+    )
+    return [
+        Run(model, scheme, dtype, rule, seed, scale)
+        for model in models
+        for seed in seeds
+        for scheme in SCHEMES
+        for dtype, rule in sides
+    ]
+
+
+def train(engine: Engine, data: Data, steps: int, rate: float, seed: int, params: bytes | None = None) -> bytes:
+    """Trains in an order drawn anew for each pass, at a rate that falls linearly to a tenth."""
+    generator = np.random.default_rng(seed)
+    passes = -(-steps // len(data.train_x))
+    order = np.concatenate([generator.permutation(len(data.train_x)) for _ in range(passes)])[:steps]
+    stored = engine.begin(engine.initial()) if params is None else params
+    for index, part in enumerate(np.array_split(order, _SEGMENTS)):
+        falling = rate * (1.0 - 0.9 * index / (_SEGMENTS - 1))
+        stored, _ = engine.train(
+            stored, data.train_x, data.train_y, learning_rate=falling, seed=seed + 7919 * index, order=part
+        )
+    return stored
+
+
+def base(model: str, seed: int, scale: float, data: Data) -> Graph:
+    """The network that adapters, biases and sparse updates begin with: float32, trained on upright images."""
+    budget = BUDGETS[model]
+    graph = load_zoo(model, input_shape=SHAPE, classes=10, seed=seed)
+    steps = max(1, round(budget.base_steps * scale))
+    key = hashlib.sha256(f"{model} {seed} {steps} {budget.full_rate} v1".encode()).hexdigest()[:16]
+    path = cache_folder() / f"base-{key}.npz"
+    compiled = compile_graph(graph, Settings(dtype="float32"), random_calibration(graph), f"bench_base_{key}")
+    write(compiled)
+    engine = Engine(compiled.plan.name)
+    if path.is_file():
+        with np.load(path) as kept:
+            return merged(graph, {name: kept[name] for name in kept.files})
+    values = engine.plan.decode(train(engine, data, steps, budget.full_rate, seed))
+    with path.with_suffix(".new").open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **values)
+    path.with_suffix(".new").replace(path)
+    return merged(graph, values)
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Trains and evaluates one side; what was done before is read from the cache."""
+    budget = BUDGETS[run.model]
+    kept = cache_folder() / f"{run.name}-{hashlib.sha256(repr(budget).encode()).hexdigest()[:8]}.json"
+    if kept.is_file():
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    data = load_data()
+    if run.scheme == "full":
+        graph, steps, rate = (
+            load_zoo(run.model, input_shape=SHAPE, classes=10, seed=run.seed),
+            budget.full_steps,
+            budget.full_rate,
+        )
+    else:
+        graph = base(run.model, run.seed, run.scale, data)
+        data, steps, rate = data.turned(), budget.adapt_steps, budget.adapt_rate
+    steps = max(1, round(steps * run.scale))
+    calibration = random_calibration(graph)
+    if run.dtype == "int8":
+        calibration = rehearsed_calibration(
+            graph, run.scheme, data.train_x, data.train_y, steps=min(steps, 4000), learning_rate=rate, seed=run.seed,
+            source="fashion-mnist",
+        )  # fmt: skip
+    compiled = compile_graph(graph, Settings(run.scheme, run.dtype, 1, run.rule), calibration, run.name)
+    write(compiled)
+    engine = Engine(run.name)
+    before = engine.infer(engine.begin(engine.initial()), data.test_x, data.test_y)
+    params = train(engine, data, steps, rate, run.seed)
+    after = engine.infer(params, data.test_x, data.test_y)
+    row = {
+        **asdict(run),
+        "steps": steps,
+        "trained": sum(layer.trained for layer in engine.plan.layers),
+        "parameters": compiled.graph.parameters,
+        "accuracy_before": before.accuracy,
+        "accuracy": after.accuracy,
+        "loss": after.loss,
+    }
+    kept.write_text(json.dumps(row), encoding="utf-8")
+    return row
+
+
+def compare(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over seeds: float32, int8 and truncating int8 of each model and scheme, and int8's gap in points."""
+    table: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in rows:
+        side = row["dtype"] if row["rule"] == "compensated" else "truncated"
+        sides = table.setdefault((row["model"], row["scheme"]), {})
+        sides.setdefault(side, []).append(row["accuracy"])
+        sides.setdefault("before", []).append(row["accuracy_before"])
+    found = []
+    for (model, scheme), sides in table.items():
+        means = {side: float(np.mean(values)) for side, values in sides.items()}
+        entry: dict[str, Any] = {"model": model, "scheme": scheme, "seeds": len(sides.get("float32", [])), **means}
+        if "float32" in means and "int8" in means:
+            entry["int8_behind_points"] = 100 * (means["float32"] - means["int8"])
+        found.append(entry)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is not in the cache, two at a time, and writes the document."""
+    parser = argparse.ArgumentParser(description="int8 beside float32 training on Fashion-MNIST, 28x28")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", default=list(BUDGETS), choices=list(BUDGETS))
+    parser.add_argument("--steps-scale", type=float, default=1.0, help="of the budgets, for a quick look")
+    parser.add_argument("--output", type=Path, help="default: reports/bench/training.json")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args(arguments)
+    wanted = runs(options.models, range(1, options.seeds + 1), options.steps_scale)
+    rows = []
+    with ProcessPoolExecutor(options.processes) as pool:
+        for run, row in zip(wanted, pool.map(execute, wanted), strict=True):
+            rows.append(row)
+            print(f"{run.model} {run.scheme} {run.dtype} {run.rule} seed {run.seed}: {row['accuracy']:.4f}", flush=True)
+    write_document(options.output, "training", {"rows": rows, "comparison": compare(rows)})
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

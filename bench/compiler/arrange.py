@@ -1,0 +1,130 @@
+"""Order, in-place reuse and addresses: a schedule becomes calls in sequence over one arena.
+
+Order first (order.py), as it decides how much lives at once; then each written value that may take the memory of one
+that dies with the same call does; what shares memory becomes one block, whose life is the union of theirs; the blocks,
+and each call's scratch, are placed (place.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.compiler.differentiate import Call, Schedule, Value
+from bench.compiler.order import Task, best_order
+from bench.compiler.place import Block, Placement, place
+
+ALIGNMENT = 4
+ARENA_ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Calls in order, and where each value and each call's scratch lies: bytes from the arena's start.
+
+    `blocks` are what was placed: lifetimes in calls, half-open.
+    """
+
+    schedule: Schedule
+    calls: tuple[Call, ...]
+    offsets: Mapping[str, int]
+    scratch: Mapping[str, int]
+    blocks: tuple[Block, ...]
+    placement: Placement
+
+    @property
+    def arena_bytes(self) -> int:
+        """What the arena takes; the linker aligns it to eight bytes."""
+        return -(-self.placement.peak // ARENA_ALIGNMENT) * ARENA_ALIGNMENT
+
+    @property
+    def lower_bound_bytes(self) -> int:
+        """No placement of this order needs less."""
+        return -(-self.placement.lower_bound // ARENA_ALIGNMENT) * ARENA_ALIGNMENT
+
+
+def arrange(schedule: Schedule) -> Arranged:
+    """Orders and places a schedule."""
+    calls = _ordered(schedule)
+    lives = _lives(calls)
+    block_of = _shared(calls, schedule.values, lives)
+    blocks = _blocks(calls, schedule.values, lives, block_of)
+    placement = place(blocks)
+    offsets = {name: placement.offsets[block_of[name]] for name in schedule.values}
+    scratch = {call.name: placement.offsets[_scratch_name(call)] for call in calls if call.scratch}
+    return Arranged(schedule, calls, offsets, scratch, tuple(blocks), placement)
+
+
+def _ordered(schedule: Schedule) -> tuple[Call, ...]:
+    by_name = {call.name: call for call in schedule.calls}
+    tasks = [
+        Task(
+            call.name,
+            reads=frozenset(call.reads.values()),
+            writes=frozenset(call.writes.values()),
+            after=frozenset(call.after),
+            may_alias=tuple((call.writes[written], call.reads[read]) for written, read in call.in_place),
+            scratch=call.scratch,
+        )
+        for call in schedule.calls
+    ]
+    sizes = {value.name: _rounded(value.bytes) for value in schedule.values.values()}
+    return tuple(by_name[name] for name in best_order(tasks, sizes, frozenset()))
+
+
+def _lives(calls: Sequence[Call]) -> dict[str, tuple[int, int]]:
+    """From the call that writes a value to the last that reads it, half-open."""
+    lives: dict[str, tuple[int, int]] = {}
+    for index, call in enumerate(calls):
+        for name in call.writes.values():
+            lives[name] = (index, index + 1)
+        for name in call.reads.values():
+            lives[name] = (lives[name][0], index + 1)
+    return lives
+
+
+def _shared(calls: Sequence[Call], values: Mapping[str, Value], lives: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """The block of each value: its own, or that of the value whose memory it takes."""
+    block_of = {name: name for name in values}
+    taken: set[str] = set()
+    for index, call in enumerate(calls):
+        for written, read in call.in_place:
+            target, source = call.writes[written], call.reads[read]
+            dies = lives[source][1] == index + 1
+            if block_of[target] == target and dies and source not in taken and _fits(values, target, source):
+                block_of[target] = block_of[source]
+                taken.add(source)
+    return block_of
+
+
+def _fits(values: Mapping[str, Value], target: str, source: str) -> bool:
+    return values[target].bytes <= values[source].bytes
+
+
+def _blocks(
+    calls: Sequence[Call],
+    values: Mapping[str, Value],
+    lives: Mapping[str, tuple[int, int]],
+    block_of: Mapping[str, str],
+) -> list[Block]:
+    blocks = []
+    for name in values:
+        if block_of[name] != name:
+            continue
+        members = [member for member, block in block_of.items() if block == name]
+        lower = min(lives[member][0] for member in members)
+        upper = max(lives[member][1] for member in members)
+        size = max(_rounded(values[member].bytes) for member in members)
+        blocks.append(Block(name, lower, upper, size, ALIGNMENT, values[name].kind))
+    for index, call in enumerate(calls):
+        if call.scratch:
+            blocks.append(Block(_scratch_name(call), index, index + 1, _rounded(call.scratch), ALIGNMENT, "scratch"))
+    return blocks
+
+
+def _scratch_name(call: Call) -> str:
+    return f"scratch:{call.name}"
+
+
+def _rounded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,120 @@
+"""`bench plan`: what a model, a scheme and a board come to, before anything is flashed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.build import Step, build, build_unbounded
+from bench.compiler.compile import Compiled, write
+from bench.compiler.footprint import Footprint, footprint
+from bench.compiler.recipe import Recipe, compile_recipe
+from bench.compiler.stack import step_stack
+from bench.errors import ConfigError
+from bench.rack.manifest import BoardManifest, load_manifest
+
+# What is tried when a scheme does not fit, the costliest first.
+_ALTERNATIVES = ("full", "last-3", "last-2", "sparse-25", "sparse-10", "last-1", "bias")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A compiled program on one kind of board."""
+
+    compiled: Compiled
+    manifest: BoardManifest
+    footprint: Footprint
+    elf: Path
+
+    @property
+    def fits(self) -> bool:
+        """Whether the board can hold it."""
+        return not self.footprint.problems(self.manifest)
+
+    def document(self) -> dict[str, Any]:
+        """The plan as JSON."""
+        plan = self.compiled.plan
+        return {
+            "model": plan.model,
+            "scheme": plan.scheme,
+            "dtype": plan.dtype,
+            "batch": plan.batch,
+            "env": self.manifest.env,
+            "program": plan.name,
+            "plan_id": plan.plan_id.hex(),
+            "calibration": plan.calibration,
+            "fits": self.fits,
+            "problems": self.footprint.problems(self.manifest),
+            "macs_forward": plan.macs_forward,
+            "macs_backward": plan.macs_backward,
+            "parameters": self.compiled.graph.parameters,
+            "parameters_trained": sum(layer.trained for layer in plan.layers),
+            **self.footprint.keys(),
+            "lower_bound_bytes": plan.lower_bound_bytes,
+            "gap": self.compiled.arranged.placement.gap,
+            "ram_bytes": self.manifest.ram.size,
+            "parts": [{"name": p.name, "group": p.group, "bytes": p.bytes} for p in self.footprint.parts],
+        }
+
+
+def make_plan(recipe: Recipe, env: str, step: Step = lambda _text: None) -> Planned:
+    """Compiles a program and links it for a board, whether it fits or not.
+
+    Raises:
+        ConfigError: model, scheme or environment are not possible.
+    """
+    manifest = load_manifest(env)
+    step(f"compiling {recipe.model}, scheme {recipe.scheme}, {recipe.dtype}")
+    compiled = compile_recipe(recipe)
+    write(compiled)
+    return link_plan(compiled, manifest, step)
+
+
+def link_plan(compiled: Compiled, manifest: BoardManifest, step: Step = lambda _text: None) -> Planned:
+    """Links a program that is written for a board, and measures the image."""
+    plan = compiled.plan
+    if manifest.family == "host":
+        raise ConfigError("environment host has no memory to plan for: choose a board")
+    # A program that cannot fit is linked for a board of the kind with memory without end, for its figures alone.
+    likely = (
+        plan.arena_bytes + plan.params_bytes < manifest.ram.size and plan.constants_bytes < manifest.flash.image_size
+    )
+    elf = None
+    if likely:
+        try:
+            elf = build([manifest.env], plan.name, step)[manifest.env].with_suffix(".elf")
+        except ConfigError as error:
+            if "do not fit" not in str(error) and "is larger than" not in str(error) and "overflowed" not in str(error):
+                raise
+    if elf is None:
+        elf = build_unbounded(manifest.env, plan.name, step)
+    return Planned(compiled, manifest, footprint(elf, plan, step_stack(elf, manifest)), elf)
+
+
+def alternatives(recipe: Recipe, planned: Planned) -> list[tuple[Recipe, int]]:
+    """Recipes of the same model that fit the board, with the RAM that each takes (bytes), estimated without linking.
+
+    Static data other than parameters and the stack are taken to be those of `planned`.
+    """
+    own = planned.compiled.plan
+    rest = planned.footprint.total_bytes + planned.footprint.federation_bytes - own.params_bytes - own.arena_bytes
+    found = []
+    for other in _other_recipes(recipe):
+        try:
+            plan = compile_recipe(other).plan
+        except ConfigError:
+            continue  # last-3 of a model of two layers
+        total = rest + plan.params_bytes + plan.arena_bytes
+        if total <= planned.manifest.ram.size:
+            found.append((other, total))
+    return found
+
+
+def _other_recipes(recipe: Recipe) -> Sequence[Recipe]:
+    schemes = [scheme for scheme in _ALTERNATIVES if scheme != recipe.scheme]
+    same = [replace(recipe, scheme=scheme, name=None) for scheme in schemes]
+    if recipe.dtype == "int8":
+        return same
+    return [replace(other, dtype="int8") for other in (recipe, *same)]

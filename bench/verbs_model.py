@@ -1,0 +1,111 @@
+"""The verbs that compile models: `bench plan` and `bench step`."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.compiler.recipe import Recipe
+from bench.errors import ConfigError
+from bench.planning import Planned, alternatives, make_plan
+from bench.progress import Reporter
+from bench.rack.rack import Rack
+from bench.verbs import rack_inventory
+
+
+def plan(options: Namespace) -> int:
+    """`bench plan`: 0 also where the plan does not fit, as that is an answer."""
+    from bench.report.plan_view import alternatives_view, plan_view  # matplotlib takes a second
+
+    recipe = _recipe(options)
+    planned = make_plan(recipe, options.env, Reporter().say)
+    if options.picture is not None:
+        _picture(planned, options.picture)
+    others = [] if planned.fits else alternatives(recipe, planned)
+    if options.json:
+        document = planned.document()
+        if options.layers:
+            document["layers"] = [layer.model_dump(mode="json") for layer in planned.compiled.plan.layers]
+        if not planned.fits:
+            document["would_fit"] = [
+                {"scheme": other.scheme, "dtype": other.dtype, "sram_total_bytes_about": total}
+                for other, total in others
+            ]
+        print(json.dumps(document, indent=2), flush=True)
+        return 0
+    console = Console()
+    console.print(plan_view(planned, width=console.width, layers=options.layers))
+    if not planned.fits:
+        console.print(alternatives_view(others))
+    return 0
+
+
+def step(options: Namespace) -> int:
+    """`bench step`."""
+    from bench.report.plan_view import step_view
+    from bench.stepping import step_on_board, step_on_core
+
+    recipe = _recipe(options)
+    reporter = Reporter()
+    if (options.env is None) == (options.board is None):
+        raise ConfigError("where? Give --env for an emulated core, or --board for a board of the rack")
+    if options.board is None:
+        planned = make_plan(recipe, options.env, reporter.say)
+        run = step_on_core(planned, seed=options.seed, layers=options.layers)
+    else:
+        inventory = rack_inventory(options)
+        planned = make_plan(recipe, inventory.board(options.board).env, reporter.say)
+        with ExitStack() as stack:
+            rack = stack.enter_context(
+                Rack.open(inventory, [options.board], purpose="bench step", state_dir=options.state)
+            )
+            run = step_on_board(planned, rack.boards[options.board], seed=options.seed)
+    if options.json:
+        document = run.document()
+        if options.layers:
+            document["calls"] = [{"call": call, "instructions": count} for call, count in run.calls]
+            document["layers"] = run.by_layer()
+        print(json.dumps(document, indent=2), flush=True)
+        return 0
+    Console().print(step_view(run, layers=options.layers))
+    return 0
+
+
+def _recipe(options: Namespace) -> Recipe:
+    return Recipe(
+        model=options.model,
+        scheme=options.scheme,
+        dtype=options.dtype,
+        batch=options.batch,
+        rule=options.rule,
+        loss=options.loss,
+        input_shape=_shape(options.input),
+        classes=options.classes,
+        calibration=options.calibration,
+        seed=options.seed,
+        name=options.name,
+    )
+
+
+def _shape(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 3 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise ConfigError(f"--input {text}: height, width and channels, as in 28x28x1")
+    return int(sides[0]), int(sides[1]), int(sides[2])
+
+
+def _picture(planned: Planned, path: Path) -> None:
+    from bench.compiler.memory_map import figure
+
+    arranged, compiled = planned.compiled.arranged, planned.compiled.plan
+    title = f"{compiled.model}, {compiled.scheme}, {compiled.dtype}: arena of {compiled.arena_bytes} bytes"
+    try:
+        figure(arranged.placement, arranged.blocks, title).savefig(path, dpi=130)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the picture cannot be written: {error}") from error
