@@ -5,44 +5,72 @@
 
 namespace ftte {
 
-// x [in_h, in_w, in_c], y [out_h, out_w, out_c], weights [kernel_h, kernel_w, in_c, out_c] (HWIO). What lies outside x
-// is zero.
+// x [in_h, in_w, in_c], y [out_h, out_w, out_c], weights [out_c, kernel_h, kernel_w, in_c / groups]; depthwise (groups
+// == in_c == out_c) weights [kernel_h, kernel_w, in_c]. What lies outside x is zero. A fully connected layer is a
+// convolution whose kernel covers its whole input once.
 struct Conv2dShape {
   int32_t in_h, in_w, in_c;
   int32_t out_h, out_w, out_c;
   int32_t kernel_h, kernel_w;
-  int32_t stride, pad;
+  int32_t stride_h, stride_w;
+  int32_t pad_top, pad_left;
+  int32_t groups;
 
   constexpr int32_t in_size() const { return in_h * in_w * in_c; }
   constexpr int32_t out_size() const { return out_h * out_w * out_c; }
-  constexpr int32_t weights() const { return patch_size() * out_c; }
-  constexpr int32_t patch_size() const { return kernel_h * kernel_w * in_c; }  // elements under one window
-  // Whether the output has the size that input, kernel, stride and pad give, and no int8 kernel's sum can leave int32.
-  constexpr bool valid() const {
-    return in_h > 0 && in_w > 0 && in_c > 0 && out_c > 0 && kernel_h > 0 && kernel_w > 0 && stride > 0 && pad >= 0 &&
-           pad < kernel_h && pad < kernel_w && in_h + 2 * pad >= kernel_h && in_w + 2 * pad >= kernel_w &&
-           out_h == (in_h + 2 * pad - kernel_h) / stride + 1 && out_w == (in_w + 2 * pad - kernel_w) / stride + 1 &&
-           kernel_h * kernel_w * in_c <= 0x8000 && kernel_h * kernel_w * out_c <= 0x8000 && out_h * out_w <= 0x4000;
+  constexpr int32_t positions() const { return out_h * out_w; }
+  constexpr int32_t taps() const { return kernel_h * kernel_w; }
+  constexpr int32_t group_in() const { return in_c / groups; }
+  constexpr int32_t group_out() const { return out_c / groups; }
+  // Every window lies inside x, and neighbouring windows need no copy: a 1x1 kernel, or one that covers x once.
+  constexpr bool reads_directly() const {
+    if (pad_top != 0 || pad_left != 0) return false;
+    return taps() == 1 || (kernel_h == in_h && kernel_w == in_w);
   }
 };
 
-// x [in], y [out], weights [in, out].
-struct DenseShape {
-  int32_t in, out;
-
-  constexpr int32_t weights() const { return in * out; }
-  constexpr bool valid() const { return in > 0 && out > 0 && in <= 0x8000 && out <= 0x8000; }
-};
-
-// 2x2 windows with stride 2: x [h, w, c], y [h / 2, w / 2, c]; an odd last row or column of x is not read. The winner
-// of each window (0 to 3, row by row; the first of equals) is two bits: element e of y in bits 2 (e mod 4) of byte e
-// / 4.
+// x [in_h, in_w, channels], y [out_h, out_w, channels]. The winner of each window of a max-pool (its tap, row by row;
+// the first of equals) takes winner_bits(), packed from the lowest bit of the first byte on.
 struct PoolShape {
-  int32_t h, w, c;
+  int32_t in_h, in_w, channels;
+  int32_t out_h, out_w;
+  int32_t kernel_h, kernel_w;
+  int32_t stride_h, stride_w;
+  int32_t pad_top, pad_left;
 
-  constexpr int32_t in_size() const { return h * w * c; }
-  constexpr int32_t out_size() const { return (h / 2) * (w / 2) * c; }
-  constexpr int32_t winner_bytes() const { return (out_size() + 3) / 4; }
+  constexpr int32_t in_size() const { return in_h * in_w * channels; }
+  constexpr int32_t out_size() const { return out_h * out_w * channels; }
+  constexpr int32_t taps() const { return kernel_h * kernel_w; }
+  constexpr int32_t winner_bits() const { return taps() <= 4 ? 2 : taps() <= 16 ? 4 : 8; }
+  constexpr int32_t winner_bytes() const { return (out_size() * winner_bits() + 7) / 8; }
+  constexpr bool overlaps() const { return stride_h < kernel_h || stride_w < kernel_w; }
 };
+
+// x [in_h, in_w, channels], y [out_h, out_w, channels]: y[i][j] = x[i / factor][j / factor].
+struct UpsampleShape {
+  int32_t in_h, in_w, channels;
+  int32_t out_h, out_w;
+  int32_t factor;
+
+  constexpr int32_t in_size() const { return in_h * in_w * channels; }
+  constexpr int32_t out_size() const { return out_h * out_w * channels; }
+};
+
+// Weights of a layer of which the first `trained_in` input channels of each group train and lie in RAM (of a depthwise
+// layer: the first `trained_in` channels), the rest in flash. Laid out alike; a part without elements may be null.
+template <typename T>
+struct Weights {
+  const T* trained;
+  const T* frozen;
+  int32_t trained_in;
+};
+
+// One bit an element.
+constexpr int32_t gate_bytes(int32_t elements) { return (elements + 7) / 8; }
+
+// Elements of scratch that conv2d needs: one window's content.
+constexpr int32_t conv2d_scratch(const Conv2dShape& shape) {
+  return shape.reads_directly() ? 0 : shape.taps() * shape.in_c;
+}
 
 }  // namespace ftte

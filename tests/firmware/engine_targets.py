@@ -47,10 +47,13 @@ class Target(Protocol):
 
 
 class HostTarget:
-    """The engine compiled for the host, as the fleet uses it."""
+    """The engine compiled for the host, as the fleet uses it.
 
-    def __init__(self, program: str) -> None:
-        files = [*sources(program), PROBE]
+    `files` are compiled instead of the engine with `program` and its probe; then `program` is but a name.
+    """
+
+    def __init__(self, program: str, files: Sequence[Path] | None = None) -> None:
+        files = files or [*sources(program), PROBE]
         self._library = ctypes.CDLL(str(compile_shared(files, FIRMWARE, f"probe-{program}")))
 
     def call(self, name: str, *arguments: Argument) -> int:
@@ -69,15 +72,18 @@ def _host_argument(argument: Argument) -> ctypes.c_int32 | ctypes.c_void_p:
 
 
 class CoreTarget:
-    """The engine compiled for a Cortex-M core and executed by Unicorn; counts the instructions of each call."""
+    """The engine compiled for a Cortex-M core and executed by Unicorn; counts the instructions of each call.
+
+    `files` as for HostTarget.
+    """
 
     FLASH, RAM, RAM_BYTES, STOP = 0x0800_0000, 0x2000_0000, 0x0002_0000, 0x0807_FF00
 
-    def __init__(self, core: str, program: str, folder: Path) -> None:
+    def __init__(self, core: str, program: str, folder: Path, files: Sequence[Path] | None = None) -> None:
         self.core = core
         self.instructions = 0
         """Of the last call."""
-        self._symbols, segments = _load(_link(core, program, folder))
+        self.symbols, segments = _load(_link(core, program, folder, files or [*sources(program), PROBE]))
         self._cpu = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._cpu.ctl_set_cpu_model(CPU_MODELS[core])
         self._cpu.mem_map(self.FLASH, 0x0008_0000, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
@@ -103,7 +109,7 @@ class CoreTarget:
         self._cpu.reg_write(arm_const.UC_ARM_REG_SP, stack)
         self._cpu.reg_write(arm_const.UC_ARM_REG_LR, self.STOP | 1)
         self.instructions = 0
-        self._cpu.emu_start(self._symbols[name] | 1, self.STOP)
+        self._cpu.emu_start(self.symbols[name] | 1, self.STOP)
         assert self._cpu.reg_read(arm_const.UC_ARM_REG_PC) == self.STOP
         for address, array in placed:
             content = self._cpu.mem_read(address, array.nbytes)
@@ -141,7 +147,7 @@ class CoreTarget:
         self.instructions += length
 
 
-def _link(core: str, program: str, folder: Path) -> Path:
+def _link(core: str, program: str, folder: Path, files: Sequence[Path]) -> Path:
     image = folder / f"{program}-{core}.elf"
     manifest = load_manifest(BOARD_OF_CORE[core])
     assert manifest.core == core
@@ -149,12 +155,13 @@ def _link(core: str, program: str, folder: Path) -> Path:
         "arm-none-eabi-g++",
         *build_settings.CORE_FLAGS[core],
         *(flag for flag in build_settings.COMMON_FLAGS if flag not in ("-fstack-usage", "-g")),
+        *build_settings.KERNEL_FLAGS,
         *build_settings.CXX_FLAGS,
         f"-I{FIRMWARE}",
-        *map(str, [*sources(program), PROBE]),
+        *map(str, files),
         "-nostartfiles",
         "--specs=nano.specs",
-        f"-Wl,-Ttext={CoreTarget.FLASH:#x},-e,program_step",
+        f"-Wl,-Ttext={CoreTarget.FLASH:#x},-e,{CoreTarget.FLASH:#x}",
         "-o",
         str(image),
     ]

@@ -1,44 +1,48 @@
-#include "engine/float32/bits.hpp"
-#include "engine/float32/conv2d.hpp"
+#include "engine/float32/conv2d_input_gradient.hpp"
+
 #include "engine/float32/dot.hpp"
-#include "engine/window.hpp"
+#include "engine/float32/gate.hpp"
+#include "engine/float32/walk.hpp"
 
 namespace ftte::float32 {
 namespace {
 
-template <int32_t kWidth>
-[[gnu::always_inline]] inline void sums_at(const Conv2dShape& s, const Reach& row, const Reach& column, const float* gy,
-                                           const float* weights, float (&sum)[kWidth]) {
-  unrolled<kWidth>([&](int32_t j) { sum[j] = 0.0F; });
-  for (int32_t oy = row.newest, ky = row.tap; oy >= 0 && ky < s.kernel_h; --oy, ky += s.stride) {
-    for (int32_t ox = column.newest, kx = column.tap; ox >= 0 && kx < s.kernel_w; --ox, kx += s.stride) {
-      const float* g = gy + (oy * s.out_w + ox) * s.out_c;
-      const float* w = weights + (ky * s.kernel_w + kx) * s.in_c * s.out_c;
-      multiply_accumulate<kWidth>(g, 1, w, 1, s.out_c, s.out_c, sum);
-    }
-  }
+// Of `channels` input channels of one group at one position. gy and weights [group_out][taps][channels] begin with the
+// group, gx with the channels' first element, which the gate calls `element`.
+void part_gradient(const Conv2dShape& s, const Reach& row, const Reach& column, const float* gy, const float* weights,
+                   int32_t channels, const uint8_t* gate, int32_t element, float* gx) {
+  in_blocks(channels, [&](auto width, int32_t i) {
+    float sum[width] = {};
+    for_reached_rows(s, row, column, [&](int32_t tap, int32_t position, int32_t n) {
+      const float* slope = gy + position * s.out_c;
+      const float* weight = weights + tap * channels + i;
+      for (int32_t k = 0; k < n; ++k, slope -= s.out_c, weight += s.stride_w * channels) {
+        multiply_accumulate<width>(slope, 1, weight, s.taps() * channels, 1, s.group_out(), sum);
+      }
+    });
+    unrolled<width>([&](int32_t j) { gx[i + j] = gated(sum[j], gate, element + i + j); });
+  });
 }
 
 }  // namespace
 
-void conv2d_input_gradient(const Conv2dShape& shape, const float* gy, const float* weights, const float* x, float* gx) {
-  int32_t position = 0;
-  Reach row = first_reach(shape.pad, shape.stride);
-  for (int32_t iy = 0; iy < shape.in_h; ++iy, advance(row, shape.stride)) {
-    const Reach inside_row = clipped(row, shape.out_h, shape.stride);
-    Reach column = first_reach(shape.pad, shape.stride);
-    for (int32_t ix = 0; ix < shape.in_w; ++ix, advance(column, shape.stride), position += shape.in_c) {
-      const Reach inside = clipped(column, shape.out_w, shape.stride);
-      in_blocks(shape.in_c, [&](auto width, int32_t i) {
-        float sum[width];
-        sums_at<width>(shape, inside_row, inside, gy, weights + i * shape.out_c, sum);
-        unrolled<width>([&](int32_t j) {
-          const int32_t index = position + i + j;
-          gx[index] = x != nullptr ? relu_gradient(sum[j], x[index]) : sum[j];
-        });
-      });
+void conv2d_input_gradient(const Conv2dShape& shape, const float* gy, const Weights<float>& weights,
+                           const uint8_t* gate, float* gx) {
+  const int32_t group_in = shape.group_in();
+  const int32_t group_out = shape.group_out();
+  const int32_t trained = weights.trained_in;
+  const int32_t frozen = group_in - trained;
+  for_inputs(shape, [&](int32_t position, const Reach& row, const Reach& column) {
+    for (int32_t group = 0; group < shape.groups; ++group) {
+      const int32_t element = position * shape.in_c + group * group_in;
+      const int32_t rows = group * group_out * shape.taps();
+      const float* of_group = gy + group * group_out;
+      part_gradient(shape, row, column, of_group, weights.trained + rows * trained, trained, gate, element,
+                    gx + element);
+      part_gradient(shape, row, column, of_group, weights.frozen + rows * frozen, frozen, gate, element + trained,
+                    gx + element + trained);
     }
-  }
+  });
 }
 
 }  // namespace ftte::float32

@@ -1,53 +1,72 @@
-#include "engine/float32/conv2d.hpp"
+#include "engine/float32/conv2d_update.hpp"
+
 #include "engine/float32/dot.hpp"
-#include "engine/window.hpp"
+#include "engine/float32/walk.hpp"
 
 namespace ftte::float32 {
 namespace {
 
-// One tap of the kernel and the outputs for which it reads inside the input.
-struct Tap {
-  int32_t y, x;  // offset of the tap from an output's position times stride, pad included
-  Range rows, columns;
-};
-
+// The sums of kWidth output channels and one input channel; gy and x begin with those channels.
 template <int32_t kWidth>
-[[gnu::always_inline]] inline void sums_of(const Conv2dShape& s, const Tap& tap, const float* gy, const float* x,
-                                           float (&sum)[kWidth]) {
-  const int32_t step = s.stride * s.in_c;
-  const int32_t channels = s.out_c;
-  const float* row = x + ((tap.rows.first * s.stride + tap.y) * s.in_w + tap.columns.first * s.stride + tap.x) * s.in_c;
-  const float* g = gy + (tap.rows.first * s.out_w + tap.columns.first) * channels;
-  for (int32_t oy = tap.rows.first; oy < tap.rows.last; ++oy) {
-    multiply_accumulate<kWidth>(row, step, g, channels, 1, tap.columns.size(), sum);
-    row += s.in_w * step;
-    g += s.out_w * channels;
+[[gnu::always_inline]] inline void sums_of(const Conv2dShape& s, const Meeting& meeting, const float* gy,
+                                           const float* x, int32_t x_channels, float (&sum)[kWidth]) {
+  const int32_t step = s.stride_w * x_channels;
+  const float* row = x + meeting.x * x_channels;
+  const float* g = gy + meeting.y * s.out_c;
+  for (int32_t i = 0; i < meeting.rows; ++i) {
+    multiply_accumulate<kWidth>(row, step, g, s.out_c, 1, meeting.columns, sum);
+    row += s.stride_h * s.in_w * x_channels;
+    g += s.out_w * s.out_c;
   }
+}
+
+// Each weight has one product where the kernel covers the whole input: no sums, and rows of weights in their order.
+template <class Rule>
+void dense_update(float learning_rate, const Conv2dShape& s, const float* gy, const float* x, int32_t x_channels,
+                  float* trained, int32_t trained_in) {
+  for (int32_t o = 0; o < s.out_c; ++o) {
+    const float slope = gy[o];
+    for (int32_t tap = 0; tap < s.taps(); ++tap) {
+      const float* in = x + tap * x_channels;
+      for (int32_t i = 0; i < trained_in; ++i) Rule::apply(learning_rate, slope * in[i], *trained++);
+    }
+  }
+}
+
+constexpr bool covers_input(const Conv2dShape& s) {
+  return s.groups == 1 && s.kernel_h == s.in_h && s.kernel_w == s.in_w && s.pad_top == 0 && s.pad_left == 0 &&
+         s.out_h == 1 && s.out_w == 1;
 }
 
 }  // namespace
 
-void conv2d_update(const Conv2dShape& shape, float learning_rate, const float* gy, const float* x, float* weights,
-                   float* bias) {
-  for (int32_t ky = 0; ky < shape.kernel_h; ++ky) {
-    const Range rows = outputs_inside(ky, shape.stride, shape.pad, shape.in_h, shape.out_h);
-    for (int32_t kx = 0; kx < shape.kernel_w; ++kx) {
-      const Range columns = outputs_inside(kx, shape.stride, shape.pad, shape.in_w, shape.out_w);
-      const Tap tap{ky - shape.pad, kx - shape.pad, rows, columns};
-      for (int32_t i = 0; i < shape.in_c; ++i) {
-        in_blocks(shape.out_c, [&](auto width, int32_t o) {
+template <class Rule>
+void conv2d_update(float learning_rate, const Conv2dShape& shape, const float* gy, const float* x, int32_t x_channels,
+                   float* trained, int32_t trained_in) {
+  if (covers_input(shape)) {
+    dense_update<Rule>(learning_rate, shape, gy, x, x_channels, trained, trained_in);
+    return;
+  }
+  const int32_t group_out = shape.group_out();
+  const int32_t row = shape.taps() * trained_in;
+  for_meetings(shape, [&](int32_t tap, const Meeting& meeting) {
+    for (int32_t group = 0; group < shape.groups; ++group) {
+      for (int32_t i = 0; i < trained_in; ++i) {
+        const float* channel = x + group * shape.group_in() + i;
+        in_blocks(group_out, [&](auto width, int32_t o) {
+          const int32_t out = group * group_out + o;
           float sum[width] = {};
-          sums_of<width>(shape, tap, gy + o, x + i, sum);
-          unrolled<width>([&](int32_t j) { *weights++ -= learning_rate * sum[j]; });
+          sums_of<width>(shape, meeting, gy + out, channel, x_channels, sum);
+          float* const weights = trained + out * row + tap * trained_in + i;
+          unrolled<width>([&](int32_t j) { Rule::apply(learning_rate, sum[j], weights[j * row]); });
         });
       }
     }
-  }
-  for (int32_t o = 0; o < shape.out_c; ++o) {
-    float sum = 0.0F;
-    for (int32_t i = 0; i < shape.out_h * shape.out_w; ++i) sum += gy[i * shape.out_c + o];
-    bias[o] -= learning_rate * sum;
-  }
+  });
 }
+
+template void conv2d_update<Immediate>(float, const Conv2dShape&, const float*, const float*, int32_t, float*, int32_t);
+template void conv2d_update<Accumulated>(float, const Conv2dShape&, const float*, const float*, int32_t, float*,
+                                         int32_t);
 
 }  // namespace ftte::float32

@@ -1,4 +1,4 @@
-// Max-pooling over 2x2 windows with stride 2, float32, and its gradient. Layout as in shapes.hpp.
+// Max-pooling, float32. Conventions as in conv2d.hpp.
 #pragma once
 
 #include <cstdint>
@@ -7,11 +7,10 @@
 
 namespace ftte::float32 {
 
-// Writes y [out_size] and winners [winner_bytes]. y may begin where x begins; otherwise no aliasing.
+// y [out_size] = the greatest under each window; padding never wins, and every window meets x. winners
+// [winner_bytes(shape)], packed as shapes.hpp says, gets the winning tap of each, the first of equals; null: none are
+// kept. y may begin where x begins if there is no padding above and left.
+// Cost: 20 to 30 instructions a tap inside x on an M4F.
 void max_pool(const PoolShape& shape, const float* x, float* y, uint8_t* winners);
-
-// gx [in_size] = gy at each window's winner, 0 elsewhere. gy may be the last out_size elements of gx's room when h and
-// w are even (each element is read before its place is written); otherwise no aliasing.
-void max_pool_gradient(const PoolShape& shape, const float* gy, const uint8_t* winners, float* gx);
 
 }  // namespace ftte::float32

@@ -38,17 +38,8 @@ float logarithm(float x) {
 }
 
 LossResult softmax_cross_entropy(int32_t classes, const float* logits, uint8_t label, float* gradient) {
-  uint32_t best = order_of(logits[0]);
-  int32_t largest = bits_of(logits[0]);
-  uint32_t place = 0;
-  for (int32_t i = 1; i < classes; ++i) {
-    const uint32_t order = order_of(logits[i]);
-    const uint32_t beaten = below(best, order);
-    best ^= (best ^ order) & beaten;
-    largest ^= (largest ^ bits_of(logits[i])) & static_cast<int32_t>(beaten);
-    place ^= (place ^ static_cast<uint32_t>(i)) & beaten;
-  }
-  const float top = from_bits(largest);
+  const Champion champion = greatest(classes, logits);
+  const float top = champion.value();
   const float of_label = top - logits[label];
   float sum = 0.0F;
   for (int32_t i = 0; i < classes; ++i) {
@@ -58,7 +49,7 @@ LossResult softmax_cross_entropy(int32_t classes, const float* logits, uint8_t l
   const float scale = 1.0F / sum;
   for (int32_t i = 0; i < classes; ++i) gradient[i] *= scale;
   gradient[label] -= 1.0F;
-  return {logarithm(sum) + of_label, static_cast<uint8_t>(place)};
+  return {logarithm(sum) + of_label, static_cast<uint8_t>(champion.place)};
 }
 
 }  // namespace ftte::float32

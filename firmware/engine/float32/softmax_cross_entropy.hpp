@@ -4,12 +4,9 @@
 
 #include <cstdint>
 
-namespace ftte::float32 {
+#include "engine/float32/loss_result.hpp"
 
-struct LossResult {
-  float loss;         // nats
-  uint8_t predicted;  // argmax of the logits, the first of equals
-};
+namespace ftte::float32 {
 
 // exp(x) for -87 <= x <= 0, x below taken as -87; relative error below 2e-7.
 float exponential(float x);
@@ -17,7 +14,8 @@ float exponential(float x);
 // ln(x) for normal x >= 1; absolute error below 2e-7 * (1 + ln x).
 float logarithm(float x);
 
-// gradient [classes] = softmax(logits) - onehot(label); may be the logits themselves. 1 <= classes <= 256.
+// loss = -ln(softmax(logits)[label]); gradient [classes] = softmax(logits) - onehot(label), which may be the logits
+// themselves; predicted = argmax of the logits. 1 <= classes <= 256, label < classes.
 // Cost: about 100 instructions a class on an M4F.
 LossResult softmax_cross_entropy(int32_t classes, const float* logits, uint8_t label, float* gradient);
 

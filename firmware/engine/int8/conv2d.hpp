@@ -1,29 +1,27 @@
-// Two-dimensional convolution with bias and an optional ReLU, int8.
+// Two-dimensional convolution with bias and activation, int8; with a kernel that covers its whole input, a fully
+// connected layer. Layouts as in shapes.hpp; bias int32 [out_c] at the accumulator's exponent, x's plus the channel's.
 //
-// Layout as in shapes.hpp; bias int32 [out_c] with exponent (x + weights) + kBiasBits.
+//   sum[o] = bias[o] + sum over the window of x * w[o]
+//   y[oy][ox][o] = clamp(round(sum[o] * 2^-shifts[o])), halves up
 //
-//   y[oy][ox][o] = clamp(round((sum of x[oy * stride + ky - pad][ox * stride + kx - pad][i] * w[ky][kx][i][o]
-//                               + round(bias[o] * 2^-kBiasBits)) * 2^-shift))
-//
-// With w out-channel fastest, the weights of neighbouring output channels lie side by side for the forward pass and for
-// the update, and a weight's row over output channels lies side by side for the input gradient.
+// The window's content is gathered into `scratch` once a position (conv2d_scratch elements; where that is 0, read in x
+// itself), so that padding costs nothing in the products. Each output channel's weights lie in one row.
+// Cost: out_size * taps * group_in products, also where the window leaves x.
 #pragma once
 
 #include <cstdint>
 
-#include "engine/int8/update.hpp"
+#include "engine/int8/range.hpp"
 #include "engine/shapes.hpp"
 
 namespace ftte::int8 {
 
-// What an activation function leaves of a value as it is stored: a ReLU is nothing but a lower bound of zero.
-enum class Activation : int8_t { kLinear = -128, kRelu = 0 };
+// shifts int8 [out_c], 0 .. 30. y [out_h, out_w, out_c] overlaps nothing. |sum| < 2^30 (taps * group_in <= 2^15).
+void conv2d(const Conv2dShape& shape, const int8_t* x, const Weights<int8_t>& weights, const int32_t* bias,
+            const int8_t* shifts, Range range, int8_t* scratch, int8_t* y);
 
-// shift = exponent of x + exponent of weights - exponent of y, 0 .. 30. Rounds halves up, clips to [-128, 127] (ReLU:
-// [0, 127]). y overlaps nothing.
-// patch int8 [patch_size] is scratch: the window's content, gathered once for all output channels.
-// Cost: out_size * patch_size products, also where the window leaves x.
-void conv2d(const Conv2dShape& shape, const int8_t* x, const int8_t* weights, const int32_t* bias, int32_t shift,
-            Activation activation, int8_t* patch, int8_t* y);
+// The sums themselves, int32 [out_h, out_w, out_c]: for a loss.
+void conv2d_logits(const Conv2dShape& shape, const int8_t* x, const Weights<int8_t>& weights, const int32_t* bias,
+                   int8_t* scratch, int32_t* y);
 
 }  // namespace ftte::int8

@@ -1,26 +1,27 @@
 // Weight gradient of a convolution, fused with its update: no gradient tensor exists.
 //
-//   dw[ky][kx][i][o] = sum over oy, ox of gy[oy][ox][o] * x[oy * stride + ky - pad][ox * stride + kx - pad][i]
-//   w -= learning rate * dw, in the fine grid of update.hpp
+//   dw[o][ky][kx][i] = sum over oy, ox of gy[oy][ox][o] * x[oy * stride_h + ky - pad_top][ox * stride_w + kx - pad_left]
+//                      [i of o's group]
+//   w -= learning rate * dw, by the rule of update.hpp, which also shows that the sums fit
+//
+// One output channel at a time, as each has its exponent; of it, blocks of weights whose inputs lie side by side, so
+// that one load of gy serves the block. Where a kernel covers its whole input (a fully connected layer), each weight has
+// one product and rows run through.
 #pragma once
 
 #include <cstdint>
 
-#include "engine/int8/conv2d.hpp"
+#include "engine/int8/update.hpp"
+#include "engine/shapes.hpp"
 
 namespace ftte::int8 {
 
-struct WeightTensor {
-  int8_t* values;     // q, laid out as the layer says
-  int8_t* residuals;  // r, laid out alike
-  int32_t exponent;   // of q
-};
-
-// gy int8 [out_h, out_w, out_c] with gy_exponent; x int8 [in_h, in_w, in_c] with x_exponent, as in the forward pass.
-// The weights take their random numbers in the order in which they lie, from the stream `stream` (a layer's number).
-// Clipped weights are added to sgd.saturated. No aliasing. The bias is update_bias's.
-// Cost: as the forward pass, plus one WeightUpdate a weight.
-void conv2d_update(const Conv2dShape& shape, Sgd& sgd, uint32_t stream, const int8_t* gy, int32_t gy_exponent,
-                   const int8_t* x, int32_t x_exponent, const WeightTensor& weights);
+// gy int8 [out_h][out_w][out_c] with gy_exponent; x int8 [in_h][in_w][x_channels] with x_exponent, as in the forward
+// pass: all in_c channels or, where groups == 1, the first trained_in. weights [out_c][kernel_h][kernel_w][trained_in];
+// out_h * out_w <= 2^17. Clipped weights are added to sgd.saturated. No aliasing. The bias is update_bias's.
+// Cost: at most out_size * taps * trained_in products (about 11 instructions for four on an M4), and one step a weight.
+template <class Rule>
+void conv2d_update(Sgd& sgd, uint32_t stream, const Conv2dShape& shape, const int8_t* gy, int32_t gy_exponent,
+                   const int8_t* x, int32_t x_exponent, int32_t x_channels, const TrainedWeights<Rule>& weights);
 
 }  // namespace ftte::int8

@@ -1,4 +1,4 @@
-// The inner loop that the kernels share: one activation or gradient times a block of weights.
+// The inner loops that the kernels share: products of int8 operands.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,13 @@
 
 namespace ftte::int8 {
 
-// accumulator[j] += sum over i < n of a[i * a_step] * b[i * b_step + j * b_stride], j < kWidth.
+// sum[j] += sum over i < n of a[i] * rows[j * step + i], j < kWidth: one operand against rows that lie `step` apart.
 template <int32_t kWidth>
-[[gnu::always_inline]] inline void multiply_accumulate(const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
-                                                       int32_t b_stride, int32_t n, int32_t (&accumulator)[kWidth]) {
-  for (const int8_t* const end = a + n * a_step; a != end; a += a_step, b += b_step) {
+[[gnu::always_inline]] inline void dot_rows(const int8_t* a, const int8_t* rows, int32_t step, int32_t n,
+                                            int32_t (&sum)[kWidth]) {
+  for (const int8_t* const end = a + n; a != end; ++a, ++rows) {
     const int32_t shared = *a;
-    unrolled<kWidth>([&](int32_t j) { accumulator[j] += shared * b[j * b_stride]; });
+    unrolled<kWidth>([&](int32_t j) { sum[j] += shared * rows[j * step]; });
   }
 }
 

@@ -1,65 +1,62 @@
 #include "engine/int8/max_pool.hpp"
 
+#include "engine/int8/fixed.hpp"
+#include "engine/window.hpp"
+
 namespace ftte::int8 {
 namespace {
 
-// Keeps (value, winner) if nothing beats it, else takes the challenger, without a branch.
-inline void challenge(int32_t challenger, int32_t place, int32_t& value, int32_t& winner) {
-  const int32_t beaten = (value - challenger) >> 31;
-  value ^= (value ^ challenger) & beaten;
-  winner ^= (winner ^ place) & beaten;
-}
+// Numbers of a fixed width, packed from the lowest bit of the first byte on. Into null, nothing.
+class Packer {
+ public:
+  Packer(uint8_t* bytes, int32_t width) : bytes_(bytes), width_(width) {}
+
+  void put(int32_t number) {
+    byte_ |= static_cast<uint32_t>(number) << filled_;
+    filled_ += width_;
+    if (filled_ == 8) flush();
+  }
+  void flush() {
+    if (bytes_ != nullptr && filled_ > 0) *bytes_++ = static_cast<uint8_t>(byte_);
+    byte_ = 0;
+    filled_ = 0;
+  }
+
+ private:
+  uint8_t* bytes_;
+  int32_t width_;
+  uint32_t byte_ = 0;
+  int32_t filled_ = 0;
+};
 
 }  // namespace
 
 void max_pool(const PoolShape& shape, const int8_t* x, int8_t* y, uint8_t* winners) {
-  const int32_t row = shape.w * shape.c;
-  uint32_t element = 0;
-  uint32_t packed = 0;
-  for (int32_t oy = 0; oy < shape.h / 2; ++oy) {
-    const int8_t* window = x + 2 * oy * row;
-    for (int32_t ox = 0; ox < shape.w / 2; ++ox, window += shape.c) {
-      for (int32_t c = 0; c < shape.c; ++c, ++window) {
-        int32_t value = window[0];
-        int32_t winner = 0;
-        challenge(window[shape.c], 1, value, winner);
-        challenge(window[row], 2, value, winner);
-        challenge(window[row + shape.c], 3, value, winner);
-        *y++ = static_cast<int8_t>(value);
-        // Four winners pass through `packed`; storing each time spares the test for a full byte and the last remainder.
-        const uint32_t bit = 2 * (element & 3U);
-        packed = (packed & ((1U << bit) - 1U)) | (static_cast<uint32_t>(winner) << bit);
-        winners[element >> 2] = static_cast<uint8_t>(packed);
-        ++element;
+  Packer packer(winners, shape.winner_bits());
+  for (int32_t oy = 0; oy < shape.out_h; ++oy) {
+    const int32_t top = oy * shape.stride_h - shape.pad_top;
+    const auto rows = taps_inside(top, shape.kernel_h, shape.in_h);
+    for (int32_t ox = 0; ox < shape.out_w; ++ox) {
+      const int32_t left = ox * shape.stride_w - shape.pad_left;
+      const auto columns = taps_inside(left, shape.kernel_w, shape.in_w);
+      const int8_t* corner = x + ((top + rows.first) * shape.in_w + left + columns.first) * shape.channels;
+      for (int32_t c = 0; c < shape.channels; ++c) {
+        // The value above, what is left of 255 taps below: the first of equals is the largest.
+        int32_t best = -128 * 256;
+        const int8_t* row = corner + c;
+        for (int32_t ky = rows.first; ky < rows.last; ++ky, row += shape.in_w * shape.channels) {
+          const int8_t* in = row;
+          for (int32_t kx = columns.first; kx < columns.last; ++kx, in += shape.channels) {
+            const int32_t candidate = *in * 256 + 255 - (ky * shape.kernel_w + kx);
+            best = at_least(candidate, best);
+          }
+        }
+        packer.put(255 - (best & 255));
+        *y++ = static_cast<int8_t>(best >> 8);
       }
     }
   }
-}
-
-void max_pool_gradient(const PoolShape& shape, const int8_t* gy, const uint8_t* winners, int8_t* gx) {
-  const int32_t row = shape.w * shape.c;
-  uint32_t element = 0;
-  for (int32_t oy = 0; oy < shape.h / 2; ++oy) {
-    int8_t* window = gx + 2 * oy * row;
-    for (int32_t ox = 0; ox < shape.w / 2; ++ox, window += shape.c) {
-      for (int32_t c = 0; c < shape.c; ++c, ++window) {
-        const int32_t value = *gy++;
-        const auto winner = static_cast<int32_t>((winners[element >> 2] >> (2 * (element & 3U))) & 3U);
-        ++element;
-        // (place ^ winner) - 1 is negative for the winner alone.
-        window[0] = static_cast<int8_t>(value & (((0 ^ winner) - 1) >> 31));
-        window[shape.c] = static_cast<int8_t>(value & (((1 ^ winner) - 1) >> 31));
-        window[row] = static_cast<int8_t>(value & (((2 ^ winner) - 1) >> 31));
-        window[row + shape.c] = static_cast<int8_t>(value & (((3 ^ winner) - 1) >> 31));
-      }
-    }
-    if ((shape.w & 1) != 0) {
-      for (int32_t c = 0; c < shape.c; ++c) window[c] = window[row + c] = 0;
-    }
-  }
-  if ((shape.h & 1) != 0) {
-    for (int32_t i = 0; i < row; ++i) gx[(shape.h - 1) * row + i] = 0;
-  }
+  packer.flush();
 }
 
 }  // namespace ftte::int8

@@ -9,13 +9,9 @@
 
 #include <cstdint>
 
-namespace ftte::int8 {
+#include "engine/int8/loss_result.hpp"
 
-struct LossResult {
-  uint32_t loss_q16;          // nats, unsigned Q16.16, saturating
-  int32_t gradient_exponent;  // of the gradient written; at least 6
-  uint8_t predicted;          // argmax of the logits, the first of equals
-};
+namespace ftte::int8 {
 
 // logits int32 [classes], |logit| < 2^30, with exponent 0 .. 30; 1 <= classes <= 256; label < classes.
 // Writes gradient int8 [classes] = p - onehot(label), scaled so that the largest uses all seven bits, or null: none.
