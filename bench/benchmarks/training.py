@@ -3,7 +3,7 @@
     python -m bench.benchmarks.training [--seeds 3] [--models lenet-5 ...] [--steps-scale 1.0]
 
 The full scheme trains from random weights. The others adapt a network that knows something already, as a device in the
-field would: a float32 network trained on upright images meets images that a turned sensor takes (rotated by 90 degrees).
+field would: a float32 network trained on upright images meets those of a sensor that is turned by 90 degrees.
 All sides of a comparison begin with the same weights, see the same samples in the same order at the same rates, and
 take batch 1. Ranges of int8 are rehearsed in float32 as for any experiment. Everything runs on the host-compiled
 engine, bit by bit what boards compute. Finished runs are kept in the cache and not run again.
@@ -48,14 +48,14 @@ class Budget:
     base_steps: int
     adapt_steps: int
     adapt_rate: float
-    adapter: str = "low-rank-4"
 
 
 BUDGETS = {
-    "lenet-5": Budget(180_000, 0.01, 60_000, 20_000, 0.01),
-    "ds-cnn": Budget(30_000, 0.01, 20_000, 8_000, 0.01),
-    "resnet-8": Budget(16_000, 0.01, 12_000, 5_000, 0.005),
+    "lenet-5": Budget(120_000, 0.01, 30_000, 12_000, 0.01),
+    "ds-cnn": Budget(14_000, 0.01, 10_000, 4_000, 0.01),
+    "resnet-8": Budget(9_000, 0.01, 7_000, 2_500, 0.005),
 }
+_REHEARSAL_STEPS = 1500
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def execute(run: Run) -> dict[str, Any]:
     calibration = random_calibration(graph)
     if run.dtype == "int8":
         calibration = rehearsed_calibration(
-            graph, run.scheme, data.train_x, data.train_y, steps=min(steps, 4000), learning_rate=rate, seed=run.seed,
+            graph, run.scheme, data.train_x, data.train_y, steps=min(steps, _REHEARSAL_STEPS), learning_rate=rate, seed=run.seed,
             source="fashion-mnist",
         )  # fmt: skip
     compiled = compile_graph(graph, Settings(run.scheme, run.dtype, 1, run.rule), calibration, run.name)

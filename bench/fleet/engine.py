@@ -9,6 +9,7 @@ Calls keep no state in the library and release Python's lock, so threads may sha
 import ctypes
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -28,6 +29,7 @@ from bench.model.plan import FIRMWARE, Plan, load_initial, load_plan, program_fo
 FLAGS = (
     "-std=c++17",
     "-O3",
+    "-march=native",
     "-fPIC",
     "-fno-exceptions",
     "-fno-rtti",
@@ -318,7 +320,7 @@ def _cached(compiler: str, inputs: Sequence[Path], firmware: Path, name: str, su
     """Where the cache keeps what is made of these files, of all headers that they may read, and of the flags."""
     folders = {firmware / "engine", *(file.parent for file in inputs if file.suffix == ".cpp")}
     headers = sorted({header for folder in folders for header in folder.rglob("*.hpp")})
-    digest = hashlib.sha256(repr((FLAGS, compiler, _version(compiler))).encode())
+    digest = hashlib.sha256(repr((FLAGS, compiler, _version(compiler), _processor())).encode())
     for path in [*inputs, *headers]:
         digest.update(f"{path.name}\0{path.stat().st_size if path.is_file() else 0}\0".encode())
         digest.update(path.read_bytes() if path.is_file() else str(path).encode())
@@ -347,6 +349,16 @@ def _compiler() -> str:
         if found:
             return found
     raise ConfigError("no C++ compiler on the host: install g++ (apt-get install g++)")
+
+
+@cache
+def _processor() -> str:
+    """What -march=native depends on: a cache that is carried to another machine is not used there."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
 @cache
