@@ -44,9 +44,7 @@ def find_marks(elf: Path, plan: Plan) -> Marks:
         if found and kernel:
             ends.append((kernel.group(1), int(found.group(1), 16) + 4))
     # The sample's copy may be any sequence of instructions: it counts with the first kernel.
-    wanted = [call for call in plan.calls if _kernel(call) != "load_sample"]
-    if plan.dtype == "float32":
-        wanted = list(plan.calls)
+    wanted = [call for call in plan.calls if plan.dtype == "float32" or not call.startswith("load_sample:")]
     names = [_kernel(call) for call in wanted]
     if [name for name, _ in ends][: len(names)] != names:
         raise ConfigError(f"{elf}: its training step does not call what plan {plan.name} says: build it again")

@@ -18,8 +18,8 @@ from bench.errors import ConfigError
 
 BOARDS_DIR = Path(__file__).resolve().parents[2] / "firmware" / "platform" / "boards"
 
-Family = Literal["stm32f4", "stm32f2", "stm32l4", "nrf51", "host"]
-Core = Literal["cortex-m4f", "cortex-m3", "cortex-m0", "host"]
+Family = Literal["stm32f4", "stm32f2", "stm32l4", "nrf51", "mps2", "host"]
+Core = Literal["cortex-m4f", "cortex-m3", "cortex-m0", "cortex-m7", "cortex-m33", "host"]
 
 
 def _address(value: object) -> object:
@@ -83,7 +83,7 @@ class BoardManifest:
     """What the bench knows of one kind of board; `env` is its PlatformIO environment.
 
     `hse_hz` is the crystal's frequency, 0 where the clock comes from an internal oscillator; `pyocd_target` is empty
-    for `host`, which is not flashed.
+    for what pyOCD does not flash: `host`, and the FPGA images of MPS2+.
     """
 
     __pydantic_config__ = _STRICT

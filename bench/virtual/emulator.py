@@ -21,6 +21,7 @@ from bench.virtual.lifetime import dies_with
 from bench.virtual.loop import Loop
 from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.parts import Machine, Region
+from bench.virtual.plugin import counter_arguments
 from bench.virtual.qmp import Qmp
 from bench.virtual.serial_line import Outlet, Wire
 
@@ -184,14 +185,7 @@ class Emulator:
             LOG.info("instructions are not counted: %s", error)
             return ""
         entry = int.from_bytes(self._flash.read(4, 4), "little") & ~1
-        values = {
-            "totals": str(self._counting.totals),
-            "begin": f"0x{image.phase_function:x}",
-            "end": f"0x{image.phase_function_end:x}",
-            "word": f"0x{image.phase_word:x}",
-            "entry": f"0x{entry:x}",
-        }
-        return ",".join(f"{name}={value}" for name, value in values.items())
+        return counter_arguments(image, entry, self._counting.totals)
 
     def _spawn(self) -> None:
         console, console_child = socket.socketpair()

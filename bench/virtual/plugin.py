@@ -1,4 +1,4 @@
-"""Builds the instruction counter with the host's C compiler, once for each version of its source."""
+"""Builds QEMU plug-ins with the host's C compiler, once for each version of their source, and says how to load them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,38 @@ import subprocess
 from pathlib import Path
 
 from bench.errors import ConfigError
+from bench.rack.image import ImageDescriptor
 
 SOURCES = Path(__file__).with_name("qemu_plugin")
 _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wshadow", "-Werror")
 _TIMEOUT_S = 60
 
 
-def build_plugin(cache: Path) -> Path:
-    """Returns the shared library, in `cache`. Raises ConfigError without a compiler or when it finds fault."""
-    source = SOURCES / "phase_counter.c"
+def counter_arguments(image: ImageDescriptor, entry: int, totals: Path) -> str:
+    """What the phase counter is loaded with: where an image stores its phase. `entry`: its reset handler."""
+    values = {
+        "totals": str(totals),
+        "begin": f"0x{image.phase_function:x}",
+        "end": f"0x{image.phase_function_end:x}",
+        "word": f"0x{image.phase_word:x}",
+        "entry": f"0x{entry:x}",
+    }
+    return ",".join(f"{name}={value}" for name, value in values.items())
+
+
+def build_plugin(cache: Path, name: str = "phase_counter") -> Path:
+    """Returns the shared library of a source in qemu_plugin/, in `cache`.
+
+    Raises ConfigError without a compiler or when it finds fault.
+    """
+    source = SOURCES / f"{name}.c"
     content = source.read_bytes() + (SOURCES / "qemu_api.h").read_bytes() + " ".join(_FLAGS).encode()
-    library = cache / f"phase_counter-{hashlib.sha256(content).hexdigest()[:16]}.so"
+    library = cache / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
     if library.exists():
         return library
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
-        raise ConfigError("no C compiler for the instruction counter: install the package gcc")
+        raise ConfigError("no C compiler for the emulator's plug-ins: install the package gcc")
     cache.mkdir(parents=True, exist_ok=True)
     temporary = library.with_suffix(f".{os.getpid()}.new")
     command = [compiler, *_FLAGS, str(source), "-o", str(temporary)]
@@ -32,7 +48,7 @@ def build_plugin(cache: Path) -> Path:
     if done.returncode != 0:
         temporary.unlink(missing_ok=True)
         raise ConfigError(f"{source} does not compile: {' '.join(command)}\n{done.stderr}")
-    for old in cache.glob("phase_counter-*.so"):
+    for old in cache.glob(f"{name}-*.so"):
         old.unlink(missing_ok=True)
     temporary.replace(library)
     return library

@@ -25,7 +25,7 @@ def hal_sources(family: str) -> list[Path]:
     if family != "host":
         folders.append("common")
     if family.startswith("stm32"):
-        folders.append("stm32")
+        folders += ["stm32", "systick"]
     return [path for folder in folders for path in sorted((HAL / folder).glob("*.cpp"))]
 
 

@@ -81,5 +81,35 @@ void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn* insn, qemu_
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn* insn, qemu_plugin_vcpu_mem_cb_t cb,
                                       enum qemu_plugin_cb_flags flags, enum qemu_plugin_mem_rw rw, void* userdata);
 qemu_plugin_mem_value qemu_plugin_mem_get_value(qemu_plugin_meminfo_t info);
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb* tb, qemu_plugin_vcpu_udata_cb_t cb,
+                                          enum qemu_plugin_cb_flags flags, void* userdata);
+
+/* Registers come in containers of GLib's, which is part of every QEMU. */
+typedef struct {
+  char* data;
+  unsigned int len;
+} GArray;
+
+typedef struct {
+  uint8_t* data;
+  unsigned int len;
+} GByteArray;
+
+GByteArray* g_byte_array_new(void);
+GByteArray* g_byte_array_set_size(GByteArray* array, unsigned int length);
+
+struct qemu_plugin_register;
+
+typedef struct {
+  struct qemu_plugin_register* handle;
+  const char* name;
+  const char* feature;
+} qemu_plugin_reg_descriptor;
+
+typedef void (*qemu_plugin_vcpu_simple_cb_t)(qemu_plugin_id_t id, unsigned int vcpu_index);
+
+void qemu_plugin_register_vcpu_init_cb(qemu_plugin_id_t id, qemu_plugin_vcpu_simple_cb_t cb);
+GArray* qemu_plugin_get_registers(void); /* in the init callback of a virtual processor only */
+int qemu_plugin_read_register(struct qemu_plugin_register* handle, GByteArray* buffer); /* bytes appended, or -1 */
 
 #endif

@@ -4,7 +4,6 @@
 
 #include "hal/common/core.hpp"
 #include "hal/common/ring.hpp"
-#include "hal/stm32/time.hpp"
 
 namespace hal::stm32 {
 

@@ -8,7 +8,7 @@
 #include "hal/stm32/board.hpp"
 #include "hal/stm32/clock.hpp"
 #include "hal/stm32/console.hpp"
-#include "hal/stm32/time.hpp"
+#include "hal/systick/time.hpp"
 
 namespace hal {
 namespace {
@@ -44,7 +44,7 @@ bool received() { return !g_console.empty(); }
 void init() {
   g_reset_cause = find_reset_cause();
   g_clocks = stm32::start_clocks();
-  stm32::time_init();
+  systick::time_init();
   stm32::set_output(stm32::kBoard.marker);
   stm32::set_alternate(stm32::kBoard.transmit, stm32::kBoard.usart_function);
   stm32::set_alternate(stm32::kBoard.receive, stm32::kBoard.usart_function);
@@ -82,7 +82,7 @@ uint32_t uart_line_errors() { return g_console.line_errors(); }
 
 void idle() {
   watchdog_feed();
-  stm32::sleep_until(received);
+  systick::sleep_until(received);
   watchdog_feed();
 }
 
@@ -96,5 +96,5 @@ void marker_pin(bool high) { stm32::drive(stm32::kBoard.marker, high); }
 }  // namespace hal
 
 extern "C" void usart_interrupt() {
-  if (hal::g_console.interrupt(hal::stm32::kBoard.usart)) hal::stm32::tick_nudge();
+  if (hal::g_console.interrupt(hal::stm32::kBoard.usart)) hal::systick::tick_nudge();
 }

@@ -37,6 +37,8 @@ CXX_FLAGS = ("-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-stat
 # Soft floating point where there is no FPU; the M4F's is single precision with 16 double registers.
 CORE_FLAGS = {
     "cortex-m4f": ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+    "cortex-m7": ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+    "cortex-m33": ("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
     "cortex-m3": ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"),
     "cortex-m0": ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"),
     "host": (),
@@ -79,6 +81,8 @@ def source_filter(manifest: BoardManifest, program: Program) -> list[str]:
         folders.append("hal/common")
     if manifest.family.startswith("stm32"):
         folders.append("hal/stm32")
+    if manifest.family.startswith("stm32") or manifest.family == "mps2":
+        folders.append("hal/systick")
     return [f"+<{folder}/>" for folder in folders]
 
 
@@ -95,6 +99,8 @@ def defines(manifest: BoardManifest, program: Program) -> list[str | tuple[str, 
     ]
     if manifest.family == "host":
         result.append("FTTE_HOST")
+    if manifest.core == "cortex-m33":
+        result.append("FTTE_MPS2_SECURE")
     return result
 
 

@@ -1,4 +1,4 @@
-#include "hal/stm32/time.hpp"
+#include "hal/systick/time.hpp"
 
 #include "hal/common/core.hpp"
 #include "hal/common/fault.hpp"
@@ -41,7 +41,7 @@ uint64_t cycles() {
   return g_total;
 }
 
-namespace stm32 {
+namespace systick {
 
 void time_init() {
   write(core::SYST_CSR, 0);
@@ -73,7 +73,7 @@ void sleep_until(bool (*received)()) {
   core::irq_enable();
 }
 
-}  // namespace stm32
+}  // namespace systick
 }  // namespace hal
 
 extern "C" void systick_interrupt() {

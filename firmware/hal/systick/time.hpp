@@ -1,9 +1,9 @@
-// Time on the STM32 boards: a cycle counter that is only read, and a tick that interrupts only inside idle().
+// Time from SysTick, and from DWT where there is one: a cycle counter that is only read, and a tick that interrupts only inside idle().
 #pragma once
 
 #include <cstdint>
 
-namespace hal::stm32 {
+namespace hal::systick {
 
 // Starts SysTick at the core clock over its full 24 bits, and DWT's cycle counter where there is one that counts.
 // Without, SysTick counts cycles too: on QEMU, whose Cortex-M3 has no DWT and whose Cortex-M4 has one that stands
@@ -19,4 +19,4 @@ void sleep_until(bool (*received)());
 // byte comes at once instead of at some later event.
 void tick_nudge();
 
-}  // namespace hal::stm32
+}  // namespace hal::systick
