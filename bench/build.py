@@ -14,6 +14,13 @@ from bench.rack.manifest import environments
 
 Step = Callable[[str], None]
 
+_OVERFLOWS = ("overflowed by", "will not fit in region", "do not fit", "is larger than the")
+"""What the linker and its script say of an image that a board cannot hold."""
+
+
+class ImageTooLarge(ConfigError):
+    """A program that a board's memories cannot hold."""
+
 
 def project_root() -> Path:
     """The folder with platformio.ini: the working folder or one above it, else the one that this package lies in.
@@ -26,6 +33,7 @@ def project_root() -> Path:
         if (folder / "platformio.ini").is_file() and (folder / "firmware" / "platform").is_dir():
             return folder
     raise ConfigError("no project here: run this in a checkout of the bench, the folder with platformio.ini")
+
 
 
 def programs() -> tuple[str, ...]:
@@ -45,6 +53,7 @@ def build(envs: Sequence[str], program: str, step: Step = lambda _text: None) ->
         The image (for `host`, the program) of each environment.
 
     Raises:
+        ImageTooLarge: it does not fit.
         ConfigError: an unknown environment or program, or sources that do not compile; with the compiler's own words.
     """
     root = project_root()
@@ -105,6 +114,9 @@ def _platformio(
     (folder / "build.log").write_text(ended.output, encoding="utf-8")
     if ended.code != 0:
         lines = ended.output.splitlines()
+        overflow = [line.rpartition("ld: ")[2] for line in lines if any(sign in line for sign in _OVERFLOWS)]
+        if overflow:
+            raise ImageTooLarge(f"{program} does not fit {', '.join(envs)}: {'; '.join(dict.fromkeys(overflow))}")
         telling = [line for line in lines if "error:" in line.lower() or "Error" in line or "undefined" in line]
         excerpt = "\n".join(f"  {line}" for line in (telling or lines[-12:])[:12])
         raise ConfigError(f"{program} does not build; {folder / 'build.log'} has everything\n{excerpt}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.build import Step, build, build_unbounded
+from bench.build import ImageTooLarge, Step, build, build_unbounded
 from bench.compiler.compile import Compiled, write
 from bench.compiler.footprint import Footprint, footprint
 from bench.compiler.recipe import Recipe, compile_recipe
 from bench.compiler.stack import step_stack
 from bench.errors import ConfigError
+from bench.model.plan import load_plan
 from bench.rack.manifest import BoardManifest, load_manifest
 
 # What is tried when a scheme does not fit, the costliest first.
@@ -43,7 +45,7 @@ class Planned:
             "batch": plan.batch,
             "env": self.manifest.env,
             "program": plan.name,
-            "plan_id": plan.plan_id.hex(),
+            "plan_id": load_plan(plan.name).plan_id.hex(),
             "calibration": plan.calibration,
             "fits": self.fits,
             "problems": self.footprint.problems(self.manifest),
@@ -57,6 +59,33 @@ class Planned:
             "ram_bytes": self.manifest.ram.size,
             "parts": [{"name": p.name, "group": p.group, "bytes": p.bytes} for p in self.footprint.parts],
         }
+
+    def by_layer(self) -> list[dict[str, Any]]:
+        """Each layer's own part: MACs, trained parameters, and bytes of RAM and flash.
+
+        `sram_static_bytes` is what is held of its parameters, `sram_arena_bytes` what lives in the arena while the
+        layer's calls run, at the fullest of them, and `flash_bytes` its frozen parameters.
+        """
+        plan, tables = self.compiled.plan, self.compiled.layout.tables
+        return [
+            {
+                **layer.model_dump(mode="json"),
+                "sram_static_bytes": sum(t.bytes for t in plan.tensors if t.name.split(".")[0] == layer.name),
+                "sram_arena_bytes": max(
+                    (plan.live_bytes(step) for step, call in enumerate(plan.calls) if call_layer(call) == layer.name),
+                    default=0,
+                ),
+                "flash_bytes": sum(
+                    tables[key].nbytes for key in (f"{layer.name}_weight", f"{layer.name}_bias") if key in tables
+                ),
+            }
+            for layer in plan.layers
+        ]
+
+
+def call_layer(call: str) -> str:
+    """The layer of a kernel call `kernel:layer`."""
+    return call.split(":")[1].rstrip("'")
 
 
 def make_plan(recipe: Recipe, env: str, step: Step = lambda _text: None) -> Planned:
@@ -83,11 +112,8 @@ def link_plan(compiled: Compiled, manifest: BoardManifest, step: Step = lambda _
     )
     elf = None
     if likely:
-        try:
+        with contextlib.suppress(ImageTooLarge):
             elf = build([manifest.env], plan.name, step)[manifest.env].with_suffix(".elf")
-        except ConfigError as error:
-            if "do not fit" not in str(error) and "is larger than" not in str(error) and "overflowed" not in str(error):
-                raise
     if elf is None:
         elf = build_unbounded(manifest.env, plan.name, step)
     return Planned(compiled, manifest, footprint(elf, plan, step_stack(elf, manifest)), elf)

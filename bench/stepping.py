@@ -16,7 +16,7 @@ from bench.link.device import Device
 from bench.link.messages import Stats
 from bench.meters.calls import read_calls
 from bench.model.plan import Plan, load_initial
-from bench.planning import Planned
+from bench.planning import Planned, call_layer
 from bench.rack.board import Board
 from bench.virtual.core_run import running
 
@@ -36,13 +36,12 @@ class StepRun:
     saturated: int
     calls: Sequence[tuple[str, int]] = field(default_factory=list)
 
-    def by_layer(self) -> dict[str, int]:
-        """Instructions of each layer, forward and backward together."""
+    def by_layer(self) -> list[dict[str, Any]]:
+        """Each layer's part of the plan, with the instructions that its kernel calls took, forward and backward."""
         total: dict[str, int] = {}
         for call, instructions in self.calls:
-            layer = call.split(":")[1].rstrip("'")
-            total[layer] = total.get(layer, 0) + instructions
-        return total
+            total[call_layer(call)] = total.get(call_layer(call), 0) + instructions
+        return [{**layer, "instructions": total.get(layer["name"], 0)} for layer in self.planned.by_layer()]
 
     def document(self) -> dict[str, Any]:
         """The run as JSON."""
@@ -56,6 +55,7 @@ class StepRun:
             "on": self.where,
             "calibration": plan.calibration,
             **self.figures,
+            "flash_bytes": self.planned.footprint.flash_bytes,
             "lower_bound_bytes": plan.lower_bound_bytes,
             "loss": self.loss,
             "saturated": self.saturated,
@@ -83,9 +83,9 @@ def step_on_core(planned: Planned, *, seed: int = 0, layers: bool = False) -> St
     with running(planned.manifest.env, image, data=_shard(plan, seed), call_marks=addresses) as core:
         before = core.instructions("train")
         figures, loss, saturated = _step(core.device, plan, seed)
-        counted = core.instructions("train") - before
+        figures["instructions"] = core.instructions("train") - before
         calls = [] if marks is None or core.calls_path is None else _calls(marks, read_calls(core.calls_path))
-    return StepRun(planned, planned.manifest.env, {"instructions": counted, **figures}, loss, saturated, calls)
+    return StepRun(planned, planned.manifest.env, _counted(figures), loss, saturated, calls)
 
 
 def step_on_board(planned: Planned, board: Board, *, seed: int = 0) -> StepRun:
@@ -103,8 +103,14 @@ def step_on_board(planned: Planned, board: Board, *, seed: int = 0) -> StepRun:
     figures, loss, saturated = _step(board.device(), plan, seed)
     after = board.instructions("train")
     if before is not None and after is not None:
-        figures = {"instructions": after - before, **{k: v for k, v in figures.items() if k != "cycles"}}
+        figures = _counted({**figures, "instructions": after - before})
     return StepRun(planned, f"board {board.name}", figures, loss, saturated)
+
+
+def _counted(figures: Mapping[str, int]) -> dict[str, int]:
+    """Without cycles, as an emulator's are not those of a core; instructions first."""
+    rest = {name: value for name, value in figures.items() if name not in ("cycles", "instructions")}
+    return {"instructions": figures["instructions"], **rest}
 
 
 def _require_fit(planned: Planned) -> None:

@@ -29,7 +29,7 @@ def plan(options: Namespace) -> int:
     if options.json:
         document = planned.document()
         if options.layers:
-            document["layers"] = [layer.model_dump(mode="json") for layer in planned.compiled.plan.layers]
+            document["layers"] = planned.by_layer()
         if not planned.fits:
             document["would_fit"] = [
                 {"scheme": other.scheme, "dtype": other.dtype, "sram_total_bytes_about": total}

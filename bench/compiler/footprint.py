@@ -132,8 +132,7 @@ def _firmware(symbols: Mapping[str, int], total: int) -> Iterator[Part]:
 
 def _arena(plan: Plan) -> Iterator[Part]:
     """The arena at its fullest moment, by kind of tensor; what placement adds is a line of its own."""
-    moments = range(max(block.upper for block in plan.blocks))
-    fullest = max(moments, key=lambda t: sum(block.size for block in plan.blocks if block.lower <= t < block.upper))
+    fullest = max(range(len(plan.calls)), key=plan.live_bytes)
     live = [block for block in plan.blocks if block.lower <= fullest < block.upper]
     for kind in sorted({block.kind for block in live}):
         size = sum(block.size for block in live if block.kind == kind)

@@ -37,7 +37,7 @@ _NO_FRAME = ("fault_entry", "fault_record", "hal_probe")
 """The fault path takes a stack of its own: nothing of the image needs the old one any more."""
 _FUNCTION = re.compile(r"^([0-9a-f]+) <(.+)>:$")
 _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s+(\S+)\s*(.*)$")
-_TARGET = re.compile(r"^[0-9a-f]+ <([^+]+?)(?:\+0x[0-9a-f]+)?>")
+_TARGET = re.compile(r"^[0-9a-f]+ <(.+?)(?:\+0x[0-9a-f]+)?>$")  # templates' names have angle brackets too
 _SYMBOL = re.compile(r"^[0-9a-f]+ (?:[0-9a-f]+ )?\w (.+)\t(.+):(\d+)$")
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import select
+import socket
 import threading
 import time
 from pathlib import Path
@@ -151,7 +152,15 @@ def open_port(url: str, baud: int, *, exclusive: bool = True) -> SerialPort:
         port.open()
     except (serial.SerialException, OSError) as error:
         raise _refusal(url, error) from error
+    _send_at_once(port)
     return SerialPort(port, url, baud)
+
+
+def _send_at_once(port: serial.Serial) -> None:
+    """A network's line must not hold short requests back to send them together (Nagle's algorithm)."""
+    if type(port).__module__ == "serial.urlhandler.protocol_socket":
+        with socket.socket(fileno=os.dup(port.fileno())) as twin:
+            twin.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _descriptor(port: serial.Serial) -> int | None:

@@ -160,6 +160,10 @@ class Plan(_Section):
         """Weights and biases that train: the tensors that `decode` returns."""
         return tuple(tensor for tensor in self.tensors if tensor.kind in ("weight", "bias"))
 
+    def live_bytes(self, step: int) -> int:
+        """Bytes of the blocks that live during a kernel call."""
+        return sum(block.size for block in self.blocks if block.lower <= step < block.upper)
+
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
         if not self.down_bytes <= self.up_bytes <= self.params_bytes:

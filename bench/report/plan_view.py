@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,7 +11,6 @@ from rich.text import Text
 
 from bench.compiler.memory_map import draw
 from bench.compiler.recipe import Recipe
-from bench.model.plan import Plan
 from bench.planning import Planned
 from bench.stepping import StepRun
 
@@ -35,7 +35,7 @@ def plan_view(planned: Planned, *, width: int, layers: bool) -> RenderableType:
     arranged = planned.compiled.arranged
     parts.append(Text(draw(arranged.placement, arranged.blocks, width=width)))
     if layers:
-        parts.append(layer_table(plan))
+        parts.append(layer_table(planned.by_layer()))
     problems = footprint.problems(planned.manifest)
     parts.append(Text("fits" if not problems else "does not fit: " + "; ".join(problems), style="bold"))
     return Group(*parts)
@@ -53,19 +53,28 @@ def alternatives_view(found: Sequence[tuple[Recipe, int]]) -> RenderableType:
     return table
 
 
-def layer_table(plan: Plan, instructions: dict[str, int] | None = None) -> Table:
+_LAYER_COLUMNS = {
+    "name": "layer",
+    "op": "operator",
+    "weights": "parameters",
+    "trained": "trained",
+    "macs_forward": "MACs fwd",
+    "macs_backward": "MACs bwd",
+    "sram_arena_bytes": "arena",
+    "instructions": "instr.",
+}
+
+
+def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """One row a layer; with counted instructions of its calls, if there are any."""
     table = Table(title="layers", title_justify="left")
-    for column in ("layer", "operator", "parameters", "trained", "MACs forward", "MACs backward"):
-        table.add_column(column, justify="left" if column in ("layer", "operator") else "right")
-    if instructions is not None:
-        table.add_column("instructions", justify="right")
-    for layer in plan.layers:
-        row = [layer.name, layer.op, str(layer.weights), str(layer.trained)]
-        row += [str(layer.macs_forward), str(layer.macs_backward)]
-        if instructions is not None:
-            row.append(str(instructions.get(layer.name, 0)))
-        table.add_row(*row)
+    shown = [key for key in _LAYER_COLUMNS if key in layers[0]]
+    for key in shown:
+        table.add_column(
+            _LAYER_COLUMNS[key], justify="left" if key in ("name", "op") else "right", no_wrap=key != "op"
+        )
+    for layer in layers:
+        table.add_row(*(str(layer[key]) for key in shown))
     return table
 
 
@@ -80,7 +89,7 @@ def step_view(run: StepRun, *, layers: bool) -> RenderableType:
         table.add_row(name, "" if planned is None else str(planned), str(value))
     parts: list[RenderableType] = [table]
     if layers:
-        parts.append(layer_table(plan, run.by_layer()))
+        parts.append(layer_table(run.by_layer()))
     return Group(*parts)
 
 

@@ -1,16 +1,15 @@
 """An image on an emulated core, without a debug port: loaded, not flashed, for single measurements.
 
-For every environment that QEMU has a machine of, the MPS2 images among them, which pyOCD cannot flash. The console is a
-pseudo-terminal, so that host and image talk as they do on a rack.
+For every environment that QEMU has a machine of, the MPS2 images among them, which pyOCD cannot flash.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +25,11 @@ from bench.rack.image import ImageDescriptor
 from bench.rack.manifest import BoardManifest, load_manifest
 from bench.virtual.emulator import QEMU
 from bench.virtual.lifetime import dies_with
+from bench.virtual.paced_port import PacedPort
 from bench.virtual.parts import MACHINES
 from bench.virtual.plugin import build_plugin, counter_arguments
 
-_START_S = 20.0
-_POLL_S = 0.01
+_START_S = 20
 _CACHE = ".plugin"
 
 
@@ -71,13 +70,14 @@ def running(
         InfrastructureError: the image does not come up, with what the emulator said.
     """
     manifest = load_manifest(env)
-    with tempfile.TemporaryDirectory(prefix="bench-core-") as scratch:
-        folder = Path(scratch)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-core-")))
         blob = image.read_bytes()
         flash = folder / "flash.bin"
         flash.write_bytes(_flash(manifest, blob, data))
         command = [QEMU, "-M", env.replace("_", "-"), "-nodefaults", "-display", "none", "-monitor", "none"]
-        command += ["-kernel", str(flash), *_console(manifest, folder / "console")]
+        console = stack.enter_context(_listener())
+        command += ["-kernel", str(flash), *_console(manifest, console)]
         descriptor = ImageDescriptor.parse(blob)
         entry = int.from_bytes(blob[4:8], "little") & ~1
         totals = folder / "totals"
@@ -91,12 +91,10 @@ def running(
         if witness:
             watching = Witness(folder / "witness", descriptor)
             command += ["-plugin", f"{_plugin('ram_witness')},{watching.arguments()}"]
-        with _process(command, folder / "log") as process:
-            device = _connect(folder / "console", manifest, process, folder / "log")
-            try:
-                yield Core(device, PhaseCounter(totals), watching, calls)
-            finally:
-                device.session.close()
+        process = stack.enter_context(_process(command, console, folder / "log"))
+        url = f"socket://127.0.0.1:{console.getsockname()[1]}"
+        device = stack.enter_context(contextlib.closing(_connect(url, manifest, process, folder / "log")))
+        yield Core(device, PhaseCounter(totals), watching, calls)
 
 
 def _flash(manifest: BoardManifest, image: bytes, data: bytes | None) -> bytes:
@@ -111,10 +109,16 @@ def _flash(manifest: BoardManifest, image: bytes, data: bytes | None) -> bytes:
     return bytes(content)
 
 
-def _console(manifest: BoardManifest, path: Path) -> list[str]:
+def _listener() -> socket.socket:
+    """What the emulator takes its console's connection from: made here, so that its port is known and is ours alone."""
+    return socket.create_server(("127.0.0.1", 0), backlog=1)
+
+
+def _console(manifest: BoardManifest, listener: socket.socket) -> list[str]:
     machine = MACHINES.get(manifest.env.replace("_", "-"))
     before = 0 if machine is None else machine.serial_index
-    return ["-serial", "null"] * before + ["-chardev", f"pty,id=console,path={path}", "-serial", "chardev:console"]
+    chardev = f"socket,id=console,fd={listener.fileno()},server=on,wait=on"
+    return ["-serial", "null"] * before + ["-chardev", chardev, "-serial", "chardev:console"]
 
 
 def _plugin(name: str) -> Path:
@@ -122,11 +126,16 @@ def _plugin(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _process(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _process(command: Sequence[str], console: socket.socket, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=dies_with(os.getpid())
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[console.fileno()],
+                preexec_fn=dies_with(os.getpid()),
             )
         except FileNotFoundError as error:
             raise ConfigError(f"{QEMU} is missing: install the package qemu-system-arm, 10 or later") from error
@@ -137,19 +146,24 @@ def _process(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byt
             process.wait()
 
 
-def _connect(console: Path, manifest: BoardManifest, process: subprocess.Popen[bytes], log: Path) -> Device:
-    """Waits until the emulator has made its console, then until the image answers."""
-    deadline = time.monotonic() + _START_S
-    while not console.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            said = log.read_text(encoding="utf-8", errors="replace").strip()
-            raise InfrastructureError(f"{QEMU} does not start a {manifest.env}: {said or 'it says nothing'}")
-        time.sleep(_POLL_S)
-    session = Session(open_port(str(console.resolve()), manifest.baud))
+def _connect(url: str, manifest: BoardManifest, process: subprocess.Popen[bytes], log: Path) -> Device:
+    """The emulator waits for its console's connection, then the image boots and answers."""
+    try:
+        port = open_port(url, manifest.baud)
+    except InfrastructureError as error:
+        raise _silent(manifest, log) from error
+    session = Session(PacedPort(port) if manifest.family == "nrf51" else port)
     device = Device(session)
     try:
-        device.hello(env=manifest.env, timeout_s=1.0, retries=int(_START_S))
-    except BaseException:
+        device.hello(env=manifest.env, timeout_s=1.0, retries=_START_S)
+    except BaseException as error:
         session.close()
+        if isinstance(error, InfrastructureError) and process.poll() is not None:
+            raise _silent(manifest, log) from error
         raise
     return device
+
+
+def _silent(manifest: BoardManifest, log: Path) -> InfrastructureError:
+    said = log.read_text(encoding="utf-8", errors="replace").strip()
+    return InfrastructureError(f"{QEMU} does not run a {manifest.env}: {said or 'it says nothing'}")
