@@ -75,6 +75,7 @@ def requirements(develop: bool) -> tuple[Requirement, ...]:
             ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi", "libstdc++-arm-none-eabi-newlib"),
             _has_arm_compiler,
         ),
+        Requirement("a compiler cache", ("ccache",), lambda: shutil.which("ccache") is not None),
         Requirement(f"QEMU {QEMU_MAJOR} or newer", ("qemu-system-arm",), _has_qemu),
         Requirement("Fashion-MNIST", ("dataset-fashion-mnist",), _has_dataset),
     )

@@ -51,7 +51,7 @@ class Witness:
             "arena": (image.arena_base, image.arena_base + image.arena_size),
         }
         values = {
-            "file": str(self._path),
+            "record": str(self._path),
             "word": f"0x{image.phase_word:x}",
             "ram": f"0x{image.ram_base:x}:0x{image.ram_base + image.ram_size:x}",
             **{name: f"0x{low:x}:0x{high:x}" for name, (low, high) in regions.items()},

@@ -5,7 +5,7 @@
  * A store that the core makes by itself, as it enters an exception, is seen through the stack pointer, which is read at
  * the start of each block.
  *
- * Arguments: file=FILE (is made anew), ram=LOW:HIGH, stack=, static=, federation=, arena= (each LOW:HIGH, half-open),
+ * Arguments: record=FILE (is made anew), ram=LOW:HIGH, stack=, static=, federation=, arena= (each LOW:HIGH, half-open),
  * word= (where the phase is stored).
  */
 #define _POSIX_C_SOURCE 200809L
@@ -142,13 +142,13 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
       g_word = word.low;
       known = true;
     }
-    if (strncmp(argv[i], "file=", 5) == 0) {
-      path = argv[i] + 5;
+    if (strncmp(argv[i], "record=", 7) == 0) {
+      path = argv[i] + 7;
     } else if (!known) {
       return fail("unknown argument", argv[i]);
     }
   }
-  if (path == NULL || g_ram.high == 0) return fail("needs", "file=FILE,ram=,stack=,static=,federation=,arena=,word=");
+  if (path == NULL || g_ram.high == 0) return fail("needs", "record=FILE,ram=,stack=,static=,federation=,arena=,word=");
   if (map_record(path) != 0) return -1;
   qemu_plugin_register_vcpu_init_cb(id, on_vcpu);
   qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);

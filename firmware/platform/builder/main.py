@@ -87,11 +87,16 @@ prefix = "" if is_host else "arm-none-eabi-"
 if not env.WhereIs(f"{prefix}g++"):
     fail(f"{prefix}g++ is not installed: run `make setup`, or install gcc-arm-none-eabi and its libraries")
 
+# A cache of objects, where there is one: kernels and HAL are the same in every program (see docs/architecture.md).
+cached = "ccache " if env.WhereIs("ccache") else ""
+env["ENV"].setdefault("CCACHE_DIR", str(PROJECT / ".cache" / "ccache"))
 env.Replace(
     AR=f"{prefix}gcc-ar",
     AS=f"{prefix}gcc",
     CC=f"{prefix}gcc",
     CXX=f"{prefix}g++",
+    CCCOM=f"{cached}{env['CCCOM']}",
+    CXXCOM=f"{cached}{env['CXXCOM']}",
     LINK=f"{prefix}g++",
     RANLIB=f"{prefix}gcc-ranlib",
     SRC_FILTER=build_settings.source_filter(manifest, program),
