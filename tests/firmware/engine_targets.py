@@ -1,7 +1,8 @@
-"""Where the tests run the engine: on the host through ctypes, and on Cortex-M cores executed by Unicorn.
+"""Where the tests run kernels: on the host through ctypes, and on Cortex-M cores executed by Unicorn.
 
-Every target calls the functions of engine_probe.cpp with the same arguments: integers, and numpy arrays that the
-function may write (`None` is a null pointer). The image for a core is compiled with the flags of that core's board.
+Every target calls the functions of a probe (`*_probe.cpp`: kernels under plain C names) with the same arguments:
+integers, and numpy arrays that the function may write (`None` is a null pointer). The image for a core is compiled with
+the flags of that core's board.
 """
 
 from __future__ import annotations
@@ -20,14 +21,13 @@ from elftools.elf.elffile import ELFFile
 from numpy.typing import NDArray
 from unicorn import arm_const
 
-from bench.fleet.engine import compile_shared, sources
+from bench.fleet.engine import compile_shared
 from bench.rack.manifest import load_manifest
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 sys.path.insert(0, str(FIRMWARE / "platform" / "builder"))
 import build_settings  # noqa: E402  (not a package: PlatformIO loads it by path)
 
-PROBE = Path(__file__).with_name("engine_probe.cpp")
 BOARD_OF_CORE = {"cortex-m0": "microbit", "cortex-m3": "netduino2", "cortex-m4f": "netduinoplus2"}
 
 CPU_MODELS = {
@@ -40,21 +40,17 @@ Argument = int | NDArray[np.generic] | None
 
 
 class Target(Protocol):
-    """Something that runs the engine."""
+    """Something that runs kernels."""
 
     def call(self, name: str, *arguments: Argument) -> int:
-        """Calls a function of engine_probe.cpp; arrays are updated. Returns what it returns, as signed 32 bits."""
+        """Calls a function of the probe; arrays are updated. Returns what it returns, as signed 32 bits."""
 
 
 class HostTarget:
-    """The engine compiled for the host, as the fleet uses it.
+    """`files` compiled for the host, as the fleet compiles the engine."""
 
-    `files` are compiled instead of the engine with `program` and its probe; then `program` is but a name.
-    """
-
-    def __init__(self, program: str, files: Sequence[Path] | None = None) -> None:
-        files = files or [*sources(program), PROBE]
-        self._library = ctypes.CDLL(str(compile_shared(files, FIRMWARE, f"probe-{program}")))
+    def __init__(self, name: str, files: Sequence[Path]) -> None:
+        self._library = ctypes.CDLL(str(compile_shared(files, FIRMWARE, f"probe-{name}")))
 
     def call(self, name: str, *arguments: Argument) -> int:
         function = getattr(self._library, name)
@@ -72,18 +68,15 @@ def _host_argument(argument: Argument) -> ctypes.c_int32 | ctypes.c_void_p:
 
 
 class CoreTarget:
-    """The engine compiled for a Cortex-M core and executed by Unicorn; counts the instructions of each call.
-
-    `files` as for HostTarget.
-    """
+    """`files` compiled for a Cortex-M core and executed by Unicorn; counts the instructions of each call."""
 
     FLASH, RAM, RAM_BYTES, STOP = 0x0800_0000, 0x2000_0000, 0x0002_0000, 0x0807_FF00
 
-    def __init__(self, core: str, program: str, folder: Path, files: Sequence[Path] | None = None) -> None:
+    def __init__(self, core: str, name: str, folder: Path, files: Sequence[Path]) -> None:
         self.core = core
         self.instructions = 0
         """Of the last call."""
-        self.symbols, segments = _load(_link(core, program, folder, files or [*sources(program), PROBE]))
+        self.symbols, segments = _load(_link(core, name, folder, files))
         self._cpu = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._cpu.ctl_set_cpu_model(CPU_MODELS[core])
         self._cpu.mem_map(self.FLASH, 0x0008_0000, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
@@ -147,8 +140,8 @@ class CoreTarget:
         self.instructions += length
 
 
-def _link(core: str, program: str, folder: Path, files: Sequence[Path]) -> Path:
-    image = folder / f"{program}-{core}.elf"
+def _link(core: str, name: str, folder: Path, files: Sequence[Path]) -> Path:
+    image = folder / f"{name}-{core}.elf"
     manifest = load_manifest(BOARD_OF_CORE[core])
     assert manifest.core == core
     command = [

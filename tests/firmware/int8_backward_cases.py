@@ -78,6 +78,7 @@ class Map:
     shape: tuple[int, ...]
     gate: Array | None = None
     peak: int = 0
+    seed: int = 77
     saturated: int = 0
     values: NDArray[np.int8] = field(init=False)
     exponent: int = field(init=False)
@@ -92,7 +93,7 @@ class Map:
 
     def write(self, target: Target, name: str, *arguments: Argument) -> None:
         """Calls a kernel: its shape or size, what it reads, and this map."""
-        step, mine = Step(), self.arguments()
+        step, mine = Step(seed=self.seed), self.arguments()
         self.exponent = target.call(name, step.sgd, *arguments, *mine)
         self.saturated = step.saturated
         peak = mine[1]
@@ -124,7 +125,9 @@ class Weights:
     exponent: int
 
     @classmethod
-    def random(cls, generator: np.random.Generator, rule: str, shape: tuple[int, ...], lift: Array, exponent: int) -> Weights:
+    def random(
+        cls, generator: np.random.Generator, rule: str, shape: tuple[int, ...], lift: Array, exponent: int
+    ) -> Weights:
         dtype = RESIDUALS[rule]
         residuals = None
         if dtype is not None:

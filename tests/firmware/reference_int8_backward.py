@@ -25,7 +25,7 @@ def round_half_up(value: Int, shift: int | Int) -> Int:
 
 
 def scatter(rows: Axis, columns: Axis, values: Int) -> Int:
-    """The transpose of `windows`: [out_h, out_w, kernel_h, kernel_w, c] added up where they came from, [in_h, in_w, c]."""
+    """The transpose of `windows`: [out_h, out_w, kernel_h, kernel_w, c] added up to [in_h, in_w, c]."""
     sides = [max(a.pad + a.size, (a.outputs - 1) * a.stride + a.kernel) for a in (rows, columns)]
     padded = np.zeros((*sides, values.shape[-1]), np.int64)
     for oy in range(rows.outputs):
@@ -79,7 +79,9 @@ def added(a: Array, a_exponent: int, b: Array, b_exponent: int) -> tuple[Int, in
     exponent = min(a_exponent, b_exponent) + 8
 
     def aligned(values: Array, of: int) -> Int:
-        return wide(values) << (exponent - of) if of <= exponent else round_half_up(wide(values), min(of - exponent, 30))
+        if of <= exponent:
+            return wide(values) << (exponent - of)
+        return round_half_up(wide(values), min(of - exponent, 30))
 
     return aligned(a, a_exponent) + aligned(b, b_exponent), exponent
 
@@ -94,11 +96,12 @@ class Stored:
     clipped: int
 
 
-def store(sums: Int, gate: Array | None, peak: int) -> Stored:
-    """gate: booleans of the sums' shape, or None; peak: as the step before left it."""
+def store(sums: Int, gate: Array | None, peak: int, seed: int) -> Stored:
+    """gate: booleans of the sums' shape, or None; peak: as the step before left it; seed: of the step."""
     passed = sums if gate is None else np.where(gate, sums, 0)
     shift = max(0, peak.bit_length() - 7)
-    rounded = round_half_up(passed, shift)
+    numbers = random_numbers(seed, 2**32 - 1 - peak, sums.size).reshape(sums.shape)
+    rounded = (passed + numbers // 2 ** (32 - shift)) // 2**shift
     values = np.clip(rounded, -127, 127)
     next_peak = max(int(np.abs(passed).max(initial=0)), peak - peak // 16, 1)
     return Stored(values.astype(np.int8), shift, next_peak, int((values != rounded).sum()))
@@ -183,9 +186,7 @@ class Update:
         return kept.astype(np.int8), nothing, int((kept != wanted).sum())
 
 
-def update_bias(
-    bias: Array, gy: Array, rate_q16: int, exponent: Int, seed: int, stream: int
-) -> tuple[Array, int]:
+def update_bias(bias: Array, gy: Array, rate_q16: int, exponent: Int, seed: int, stream: int) -> tuple[Array, int]:
     """(bias, clipped) after the step rate * (sum of gy [positions, channels]) * 2^exponent (one a channel)."""
     scale = Scale.of(rate_q16, exponent, len(gy), 7, 0)
     limit = 2**29 // 2**scale.excess

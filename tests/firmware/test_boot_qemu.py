@@ -105,8 +105,8 @@ def test_stack_high_water(board: Running) -> None:
 
 
 def test_cycle_counter_advances(board: Running) -> None:
-    """QEMU's SysTick reads 0 from its wrap-around until its main loop has reloaded it, which on a busy host takes longer
-    than a measurement: that one is repeated."""
+    """QEMU's SysTick reads 0 from its wrap-around until its main loop has reloaded it: on a busy host longer than a
+    measurement takes, which is repeated then."""
     for _ in range(20):
         got = board.serial.command("t")
         if got["once"] > 0 and got["twice"] > 0:

@@ -33,12 +33,12 @@ HOST = HostTarget("int8-backward", SOURCES)
 
 
 def drawn_map(generator: np.random.Generator, shape: tuple[int, ...], peak: int, gated: bool) -> Map:
-    return Map(shape, generator.random(shape) < 0.6 if gated else None, peak)
+    return Map(shape, generator.random(shape) < 0.6 if gated else None, peak, int(generator.integers(2**32)))
 
 
 def check_map(found: Map, before: int, sums: ref.Int, sums_exponent: int) -> None:
     """The map holds these sums, stored by the peak that was there before; nothing else changed."""
-    expected = ref.store(sums, found.gate, before)
+    expected = ref.store(sums, found.gate, before, found.seed)
     np.testing.assert_array_equal(found.values, expected.values)
     assert found.exponent == sums_exponent - expected.shift
     assert (found.peak, found.saturated) == (expected.peak, expected.clipped)
@@ -104,8 +104,11 @@ def test_upsample_gradient(shape: Upsampling, seed: int, peak: int, gated: bool)
     check_map(gx, peak, ref.upsample_sums(shape, gy), 11)
 
 
+FAR, NEAR = st.integers(-60, 60), st.integers(0, 12)
+
+
 @given(n=st.integers(1, 40), seed=SEEDS, peak=st.integers(0, 2**17), gated=st.booleans(),
-       exponents=st.tuples(st.integers(-60, 60), st.integers(-60, 60)) | st.tuples(st.integers(0, 12), st.integers(0, 12)),
+       exponents=st.tuples(FAR, FAR) | st.tuples(NEAR, NEAR),
        place=st.sampled_from(["apart", "a", "b"]))  # fmt: skip
 @KERNEL
 def test_add_gradients(n: int, seed: int, peak: int, gated: bool, exponents: tuple[int, int], place: str) -> None:
@@ -277,6 +280,22 @@ def test_a_peak_rises_at_once_and_halves_within_eleven_steps() -> None:
     for _ in range(200):
         y.write(HOST, "add_gradients", n, zeros, 0, zeros, 0)
     assert y.peak >= 1
+
+
+def test_a_gradient_far_below_a_unit_keeps_its_expectation() -> None:
+    """An eighth of a unit is stored as 1 by one element in eight, and each step and map draws anew."""
+    n, zeros = 4096, np.zeros(4096, np.int8)
+    found = []
+    for seed, peak in ((1, 2**12), (2, 2**12), (1, 2**12 + 1)):
+        y = Map((n,), None, peak, seed)
+        y.write(HOST, "add_gradients", n, np.full(n, 1, np.int8), 0, zeros, 8)
+        assert y.exponent == 8 - 6, "sums of 2^8 are stored in units of 2^6"
+        found.append(y.values.copy())
+    one = Map((n,), None, 2**18, 3)
+    one.write(HOST, "add_gradients", n, np.full(n, 2, np.int8), 0, zeros, 0)
+    assert set(one.values.tolist()) == {0, 1}
+    assert one.values.mean() == pytest.approx(512 / 4096, abs=0.02)
+    assert any((found[0] != other).any() for other in found[1:]) or (found[0] == 4).all()
 
 
 def test_weights_take_their_random_numbers_in_their_order_and_streams_differ() -> None:

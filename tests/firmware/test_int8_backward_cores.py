@@ -1,5 +1,6 @@
-"""The int8 backward pass gives the same bits on host, Cortex-M0, M3 and M4F, in a number of instructions that depends on
-shapes alone.
+"""The int8 backward pass gives the same bits on host, Cortex-M0, M3 and M4F.
+
+The number of instructions depends on shapes alone.
 
 Each core's image is compiled with its board's flags and executed by Unicorn; the host's kernels, which the reference
 confirms (test_int8_backward.py), say what is right.
@@ -63,7 +64,7 @@ def conv_calls(generator: np.random.Generator) -> list[Call]:
     for depthwise, shapes in ((False, CONVS), (True, DEPTHWISE)):
         kernel = "depthwise2d" if depthwise else "conv2d"
         for conv, trained_in in shapes:
-            w = int8s(generator, *(conv.w_shape[1:3] + (conv.in_c,) if depthwise else conv.w_shape))
+            w = int8s(generator, *((*conv.w_shape[1:3], conv.in_c) if depthwise else conv.w_shape))
             lift = lifts(generator, conv, depthwise=depthwise)
             x, gy = int8s(generator, *conv.x_shape), gradients(generator, *conv.y_shape)
             exponent = int(generator.integers(-20, 40))
@@ -119,8 +120,14 @@ def copied(arguments: list[Argument]) -> list[Argument]:
 
 def filled(arguments: list[Argument], value: int) -> list[Argument]:
     """With one value in all maps and weights; lifts, which are constants of a program, stay in their range."""
-    return [np.full_like(argument, value) if isinstance(argument, np.ndarray) and argument.dtype == np.int8
-            and not 0 <= argument.min() <= argument.max() <= 7 else argument for argument in copied(arguments)]  # fmt: skip
+    return [
+        np.full_like(argument, value)
+        if isinstance(argument, np.ndarray)
+        and argument.dtype == np.int8
+        and not 0 <= argument.min() <= argument.max() <= 7
+        else argument
+        for argument in copied(arguments)
+    ]
 
 
 def test_every_kernel_gives_the_host_s_bits(host: HostTarget, core: CoreTarget) -> None:

@@ -24,7 +24,7 @@ int32_t add_gradients(Sgd& sgd, int32_t n, const int8_t* a, int32_t a_exponent, 
   const int32_t exponent = at_most(a_exponent, b_exponent) + kGuardBits;
   const Alignment align_a(a_exponent, exponent);
   const Alignment align_b(b_exponent, exponent);
-  GradientStore store(gate, *peak, y);
+  GradientStore store(sgd, gate, *peak, y);
   for (int32_t i = 0; i < n; ++i) store.put(align_a(a[i]) + align_b(b[i]));
   return exponent - store.finish(sgd, peak);
 }

@@ -25,7 +25,7 @@ template <int32_t kWidth>
 int32_t avg_pool_gradient(Sgd& sgd, const PoolShape& shape, const int8_t* gy, int32_t gy_exponent, const uint8_t* gate,
                           uint32_t* peak, int8_t* gx) {
   const int32_t share = ((2 << kShareBits) / shape.taps() + 1) >> 1;  // one division a call
-  GradientStore store(gate, *peak, gx);
+  GradientStore store(sgd, gate, *peak, gx);
   for_inputs(shape, [&](const Reach& row, const Reach& column) {
     store_sums(store, shape.channels,
                [&](auto width, int32_t c, int32_t* sums) { sums_at<width>(shape, row, column, gy + c, share, sums); });

@@ -41,7 +41,7 @@ int32_t conv2d_input_gradient(Sgd& sgd, const Conv2dShape& shape, const int8_t* 
                               const uint8_t* gate, uint32_t* peak, int8_t* gx) {
   const int32_t group_out = shape.group_out();
   const Part parts[] = {{weights.trained, weights.trained_in}, {weights.frozen, shape.group_in() - weights.trained_in}};
-  GradientStore store(gate, *peak, gx);
+  GradientStore store(sgd, gate, *peak, gx);
   for_inputs(shape, [&](const Reach& row, const Reach& column) {
     for (int32_t first = 0; first < shape.out_c; first += group_out) {
       for (const Part& part : parts) {

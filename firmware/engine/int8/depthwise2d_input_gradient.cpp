@@ -32,7 +32,7 @@ int32_t depthwise2d_input_gradient(Sgd& sgd, const Conv2dShape& shape, const int
   const int32_t trained = weights.trained_in;
   const Part parts[] = {{weights.trained, gy, lift, trained},
                         {weights.frozen, gy + trained, lift + trained, shape.in_c - trained}};
-  GradientStore store(gate, *peak, gx);
+  GradientStore store(sgd, gate, *peak, gx);
   for_inputs(shape, [&](const Reach& row, const Reach& column) {
     for (const Part& part : parts) {
       store_sums(store, part.channels,

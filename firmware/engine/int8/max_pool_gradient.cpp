@@ -64,7 +64,7 @@ int32_t max_pool_gradient(Sgd& sgd, const PoolShape& shape, const int8_t* gy, in
     scatter(shape, gy, winner, Gate(gate), gx);
     return gy_exponent;
   }
-  GradientStore store(gate, *peak, gx);
+  GradientStore store(sgd, gate, *peak, gx);
   for_inputs(shape, [&](const Reach& row, const Reach& column) {
     store_sums(store, shape.channels,
                [&](auto width, int32_t c, int32_t* sums) { sums_at<width>(shape, row, column, gy, winner, c, sums); });

@@ -16,7 +16,7 @@ constexpr int32_t copies(int32_t i, int32_t factor, int32_t outputs) {
 int32_t upsample_gradient(Sgd& sgd, const UpsampleShape& shape, const int8_t* gy, int32_t gy_exponent,
                           const uint8_t* gate, uint32_t* peak, int8_t* gx) {
   const UpsampleShape s = shape;
-  GradientStore store(gate, *peak, gx);
+  GradientStore store(sgd, gate, *peak, gx);
   for (int32_t iy = 0; iy < s.in_h; ++iy) {
     const int32_t rows = copies(iy, s.factor, s.out_h);
     for (int32_t ix = 0; ix < s.in_w; ++ix) {
