@@ -164,7 +164,7 @@ def test_a_board_without_a_serial_port_is_an_error_of_infrastructure(
         (["build", "--env", "microbitt"], "no environment 'microbitt': choose one of b_l475e_iot01a, host, microbit"),
         (
             ["build", "--program", "demo_int9"],
-            "no program 'demo_int9' in firmware/programs: choose one of demo_float32",
+            "no program 'demo_int9' in firmware/generated",
         ),
         (["flash", "--image", "nowhere.bin"], "nowhere.bin: cannot be read: No such file or directory"),
         (["flash", "--board", "iott"], "no board 'iott'; did you mean iot?"),

@@ -9,9 +9,11 @@ from bench.experiment.config import load_experiment
 
 GOOD = """
 name = "small"
+[model]
+source = "demo-cnn"
 [[model.variants]]
 name = "int8"
-program = "demo_int8"
+scheme = "last-1"
 learning_rate = 0.01
 learning_rate_decay = 0.5
 [data]
@@ -35,7 +37,10 @@ def write(folder: Path, text: str) -> str:
 def test_reads_an_experiment(tmp_path: Path) -> None:
     experiment = load_experiment(write(tmp_path, GOOD))
     assert experiment.name == "small"
-    assert [variant.program for variant in experiment.model.variants] == ["demo_int8"]
+    assert experiment.model.source == "demo-cnn"
+    assert [(v.scheme, v.dtype, v.batch, v.rule) for v in experiment.model.variants] == [
+        ("last-1", "int8", 1, "compensated")
+    ]
     assert experiment.model.variants[0].rate(1) == 0.01
     assert experiment.model.variants[0].rate(3) == pytest.approx(0.0025)
     assert experiment.federation.strategy == "fedavg"
@@ -58,6 +63,10 @@ def test_the_digest_changes_with_whatever_decides_the_result(tmp_path: Path) -> 
     [
         ('name = "small"', 'name = "no spaces"', "name"),
         ("learning_rate = 0.01", "learning_rate = -1.0", "model.variants.0.learning_rate"),
+        ('scheme = "last-1"', 'dtype = "int4"', "model.variants.0.dtype"),
+        ('scheme = "last-1"', "batch = 0", "model.variants.0.batch"),
+        ('source = "demo-cnn"', "", "model.source"),
+        ('source = "demo-cnn"', 'source = "demo-cnn"\ninput = [28, 28]', "model.input.2"),
         ("alpha = 0.5", "alpha = 0.0", "data.alpha"),
         ("rounds = 2", 'rounds = "2"', "federation.rounds"),
         ("rounds = 2", "rounds = 2\nround = 3", "federation.round"),
@@ -80,7 +89,7 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_variants_have_names_of_their_own(tmp_path: Path) -> None:
-    start, end = GOOD.index("[[model"), GOOD.index("[data]")
+    start, end = GOOD.index("[[model"), GOOD.index("[data]")  # a second variant of the same name
     with pytest.raises(ConfigError, match="variant names must differ"):
         load_experiment(write(tmp_path, GOOD[:end] + GOOD[start:end] + GOOD[end:]))
 

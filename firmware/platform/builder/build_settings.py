@@ -57,11 +57,11 @@ class Program:
 def find_program(firmware: Path, name: str) -> Program:
     """Looks a program up below `firmware`. Raises ConfigError for an unknown or incomplete one."""
     folder = firmware / GENERATED / name
-    if not (folder / "plan.json").is_file():
-        known = ", ".join(sorted(plan.parent.name for plan in (firmware / GENERATED).glob("*/plan.json")))
+    names = sorted(plan.parent.name for plan in (firmware / GENERATED).glob("*/plan.json"))
+    if name not in names:
         raise ConfigError(
             f"no program {name!r} (custom_program, FTTE_PROGRAM) in {firmware / GENERATED}: choose one of "
-            f"{known or '(there are none)'}, or let `bench plan MODEL` or an experiment make one"
+            f"{', '.join(names) or '(there are none)'}, or let `bench plan MODEL` or an experiment make one"
         )
     text = (folder / "plan.json").read_bytes()
     try:
