@@ -18,7 +18,7 @@ _OVERFLOWS = ("overflowed by", "will not fit in region", "do not fit", "is large
 """What the linker and its script say of an image that a board cannot hold."""
 
 
-class ImageTooLarge(ConfigError):
+class ImageTooLargeError(ConfigError):
     """A program that a board's memories cannot hold."""
 
 
@@ -33,7 +33,6 @@ def project_root() -> Path:
         if (folder / "platformio.ini").is_file() and (folder / "firmware" / "platform").is_dir():
             return folder
     raise ConfigError("no project here: run this in a checkout of the bench, the folder with platformio.ini")
-
 
 
 def programs() -> tuple[str, ...]:
@@ -53,7 +52,7 @@ def build(envs: Sequence[str], program: str, step: Step = lambda _text: None) ->
         The image (for `host`, the program) of each environment.
 
     Raises:
-        ImageTooLarge: it does not fit.
+        ImageTooLargeError: it does not fit.
         ConfigError: an unknown environment or program, or sources that do not compile; with the compiler's own words.
     """
     root = project_root()
@@ -116,7 +115,7 @@ def _platformio(
         lines = ended.output.splitlines()
         overflow = [line.rpartition("ld: ")[2] for line in lines if any(sign in line for sign in _OVERFLOWS)]
         if overflow:
-            raise ImageTooLarge(f"{program} does not fit {', '.join(envs)}: {'; '.join(dict.fromkeys(overflow))}")
+            raise ImageTooLargeError(f"{program} does not fit {', '.join(envs)}: {'; '.join(dict.fromkeys(overflow))}")
         telling = [line for line in lines if "error:" in line.lower() or "Error" in line or "undefined" in line]
         excerpt = "\n".join(f"  {line}" for line in (telling or lines[-12:])[:12])
         raise ConfigError(f"{program} does not build; {folder / 'build.log'} has everything\n{excerpt}")

@@ -44,8 +44,8 @@ examples:
 """
 _FLASH_EXAMPLES = """\
 examples:
-  bench flash                                       the whole rack with the demo's int8 program, all boards at once
-  bench flash --board plus2 --program demo_float32  one board, another program
+  bench flash                                       the whole rack with a small int8 network, all boards at once
+  bench flash --board plus2 --program lenet_5_bias_int8   one board, a program that `bench plan` made
   bench flash --board bit --image firmware.bin      an image that you have built
 """
 _PLAN_EXAMPLES = """\
@@ -169,7 +169,7 @@ def _model(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--input", metavar="HxWxC", help="another input shape of a zoo model, as in 28x28x1")
     verb.add_argument("--classes", type=int, metavar="N", help="another number of classes of a zoo model")
     verb.add_argument("--calibration", type=Path, metavar="FILE",
-                      help=".npy of float32 samples [n, h, w, c] for the int8 ranges; default: random inputs")  # fmt: skip
+                      help=".npy of float32 samples [n, h, w, c] for int8 ranges; default: random inputs")  # fmt: skip
     verb.add_argument("--seed", type=int, default=0, help="of random weights and inputs")
     verb.add_argument(
         "--name", metavar="NAME", help="of the program in firmware/generated; default: made from the rest"
@@ -203,9 +203,8 @@ def _with(examples: str) -> dict[str, Any]:
 def _program(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--program",
-        default="demo_int8",
         metavar="NAME",
-        help="a folder of firmware/generated, which `bench plan` or a run made",
+        help="a folder of firmware/generated, which `bench plan` or a run made; default: demo-cnn in int8",
     )
 
 

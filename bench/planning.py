@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.build import ImageTooLarge, Step, build, build_unbounded
+from bench.build import ImageTooLargeError, Step, build, build_unbounded
 from bench.compiler.compile import Compiled, write
 from bench.compiler.footprint import Footprint, footprint
 from bench.compiler.recipe import Recipe, compile_recipe
@@ -112,7 +112,7 @@ def link_plan(compiled: Compiled, manifest: BoardManifest, step: Step = lambda _
     )
     elf = None
     if likely:
-        with contextlib.suppress(ImageTooLarge):
+        with contextlib.suppress(ImageTooLargeError):
             elf = build([manifest.env], plan.name, step)[manifest.env].with_suffix(".elf")
     if elf is None:
         elf = build_unbounded(manifest.env, plan.name, step)

@@ -112,12 +112,21 @@ def rack_up(options: Namespace) -> int:
 def build_images(options: Namespace) -> int:
     """`bench build`."""
     envs = options.env or sorted({entry.env for entry in rack_inventory(options).boards})
-    images = build(envs, options.program, Reporter().say)
+    images = build(envs, _program(options), Reporter().say)
     if options.json:
         return _print_json({env: str(path) for env, path in images.items()})
     for env, path in images.items():
         print(f"{env}: {path} ({path.stat().st_size} bytes)")
     return 0
+
+
+def _program(options: Namespace) -> str:
+    """The program that was asked for, or the demo's network, which is compiled."""
+    if options.program is not None:
+        return str(options.program)
+    from bench.compiler.recipe import Recipe, make  # takes a while, and most verbs do without
+
+    return make(Recipe("demo-cnn")).plan.name
 
 
 def flash(options: Namespace) -> int:
@@ -126,7 +135,7 @@ def flash(options: Namespace) -> int:
     reporter = Reporter()
     entries = inventory.select(options.board)
     if options.image is None:
-        images = build([entry.env for entry in entries], options.program, reporter.say)
+        images = build([entry.env for entry in entries], _program(options), reporter.say)
     else:
         images = dict.fromkeys((entry.env for entry in entries), options.image)
     blobs = {env: _read(path) for env, path in images.items()}

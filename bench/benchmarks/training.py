@@ -92,7 +92,8 @@ class Data:
         """The same images as a sensor sees them that has half the gain and a brighter black."""
 
         def dim(x: NDArray[np.int8]) -> NDArray[np.int8]:
-            return np.rint(x.astype(np.float32) * 0.5 + 20.0).astype(np.int8)
+            dimmed: NDArray[np.int8] = np.rint(x.astype(np.float32) * 0.5 + 20.0).astype(np.int8)
+            return dimmed
 
         return Data(dim(self.train_x), self.train_y, dim(self.test_x), self.test_y)
 

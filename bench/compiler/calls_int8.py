@@ -178,8 +178,8 @@ class Int8:
     def _avg_pool_gradient(self, call: Call, _infer: bool) -> str:
         winners = f"bits(arena, Arena::{call.reads['winners']}), " if "winners" in call.reads else ""
         return (
-            f"{self._written(call)} = int8::{call.kernel}(sgd, {layer(_node(call))}::kShape, {self._gy(call)}, {winners}"
-            f"{gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
+            f"{self._written(call)} = int8::{call.kernel}(sgd, {layer(_node(call))}::kShape, {self._gy(call)}, "
+            f"{winners}{gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
         )
 
     _max_pool_gradient = _avg_pool_gradient

@@ -81,7 +81,7 @@ class _Builder:
         depthwise = g.is_depthwise(graph, node)
         weights = node.weights.transpose(3, 1, 2, 0)[0] if depthwise else node.weights
         scale = None if self.exponents is None else self.exponents.weights[node.name]
-        axis = -1 if depthwise else 0
+        axis: Literal[0, -1] = -1 if depthwise else 0
         if rows:
             self._train(f"{node.name}.weight", "weight", weights[..., :rows], scale, axis)
         if rows < weights.shape[-1]:
@@ -106,7 +106,7 @@ class _Builder:
         kind: Literal["weight", "bias"],
         values: NDArray[np.float32],
         scale: WeightExponents | None,
-        axis: int,
+        axis: Literal[0, -1],
     ) -> None:
         dtype = "float32" if scale is None else "int8" if kind == "weight" else "int32"
         lift = () if scale is None else tuple(scale.lift[: values.shape[axis]])
@@ -214,23 +214,23 @@ def _stored(
     scaled = np.ldexp(values.astype(np.float64), exponent - np.asarray(lift, dtype=np.int64).reshape(shape))
     largest = 2.0 ** (bits - 1) - 1 if bits == 8 else 2.0**29
     low = -largest - 1 if bits == 8 else -largest
-    return np.clip(np.floor(scaled + 0.5), low, largest).astype(np.int8 if bits == 8 else np.int32)
+    rounded = np.clip(np.floor(scaled + 0.5), low, largest)
+    return rounded.astype(np.int8) if bits == 8 else rounded.astype(np.int32)
 
 
 def merged(graph: Graph, values: Mapping[str, NDArray[np.float64]]) -> Graph:
     """The network with trained tensors (as `Plan.decode` gives them) put back into its weights."""
     nodes = []
     for node in graph.nodes:
-        changed: dict[str, NDArray[np.float32]] = {}
-        weight, bias = values.get(f"{node.name}.weight"), values.get(f"{node.name}.bias")
-        if weight is not None and node.weights is not None:
+        weights, bias = values.get(f"{node.name}.weight"), values.get(f"{node.name}.bias")
+        if weights is not None and node.weights is not None:
             if g.is_depthwise(graph, node):
-                weight = weight.transpose(2, 0, 1)[..., np.newaxis]
-                changed["weights"] = np.concatenate([weight, node.weights[len(weight) :]], axis=0).astype(np.float32)
+                weights = weights.transpose(2, 0, 1)[..., np.newaxis]
+                whole = np.concatenate([weights, node.weights[len(weights) :]], axis=0)
             else:
-                rows = weight.shape[-1]
-                changed["weights"] = np.concatenate([weight, node.weights[..., rows:]], axis=-1).astype(np.float32)
+                whole = np.concatenate([weights, node.weights[..., weights.shape[-1] :]], axis=-1)
+            node = replace(node, weights=whole.astype(np.float32))
         if bias is not None:
-            changed["bias"] = bias.astype(np.float32)
-        nodes.append(replace(node, **changed) if changed else node)
+            node = replace(node, bias=bias.astype(np.float32))
+        nodes.append(node)
     return replace(graph, nodes=tuple(nodes))

@@ -1,4 +1,4 @@
-"""A placement as a picture: kernel calls from left to right, addresses from bottom to top, a rectangle for each block."""
+"""A placement as a picture: kernel calls from left to right, addresses upwards, a rectangle for each block."""
 
 from __future__ import annotations
 

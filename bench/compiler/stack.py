@@ -28,8 +28,10 @@ INDIRECT: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^hal::systick::sleep_until\(", (r"::received\(",)),
     (r"^hal::idle\(", (r"::received\(",)),
 )
-"""Which functions call through a pointer, and what: the program's step, inference and begin; the session's transport and
-handler; the question that a sleeping board asks. First match counts."""
+"""Which functions call through a pointer, and what.
+
+The program's step, inference and begin; the session's transport and handler; the question that a sleeping board asks.
+The first match counts."""
 
 _ENTRY = "Reset_Handler"
 _HANDLERS = re.compile(r"^(systick_interrupt|usart_interrupt|uart_interrupt|tick_interrupt)$")
@@ -167,13 +169,13 @@ def _frames(elf: Path, functions: Mapping[str, _Function]) -> dict[str, int]:
     """Bytes of each function's frame: GCC's figure where there is one."""
     reported = _stack_usage(elf.parent)
     places: dict[str, tuple[str, int]] = {}
-    for line in _run("arm-none-eabi-nm", "-C", "-l", "--defined-only", str(elf)).splitlines():
-        if found := _SYMBOL.match(line):
+    for symbol in _run("arm-none-eabi-nm", "-C", "-l", "--defined-only", str(elf)).splitlines():
+        if found := _SYMBOL.match(symbol):
             places[found.group(1)] = (Path(found.group(2)).name, int(found.group(3)))
     frames = {}
     for name, function in functions.items():
-        file, line = places.get(name, ("", 0))
-        sizes = [reported.get((file, line + offset), 0) for offset in (0, 1)]
+        file, start = places.get(name, ("", 0))
+        sizes = [reported.get((file, start + offset), 0) for offset in (0, 1)]
         frames[name] = max(function.pushed, *sizes)
     return frames
 

@@ -70,9 +70,7 @@ def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title="layers", title_justify="left")
     shown = [key for key in _LAYER_COLUMNS if key in layers[0]]
     for key in shown:
-        table.add_column(
-            _LAYER_COLUMNS[key], justify="left" if key in ("name", "op") else "right", no_wrap=key != "op"
-        )
+        table.add_column(_LAYER_COLUMNS[key], justify="left" if key in ("name", "op") else "right", no_wrap=key != "op")
     for layer in layers:
         table.add_row(*(str(layer[key]) for key in shown))
     return table

@@ -13,7 +13,7 @@ from bench.rack.image import verify
 from bench.rack.manifest import load_manifest
 
 
-def pio(root: Path, build_dir: Path, *arguments: str, program: str = "demo_int8") -> subprocess.CompletedProcess[str]:
+def pio(root: Path, build_dir: Path, *arguments: str, program: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PLATFORMIO_BUILD_DIR": str(build_dir), "FTTE_PROGRAM": program}
     environment.pop("PLATFORMIO_CORE_DIR", None)
     return subprocess.run(
@@ -28,10 +28,10 @@ def pio(root: Path, build_dir: Path, *arguments: str, program: str = "demo_int8"
 
 
 @pytest.fixture(scope="module")
-def built(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(project_root: Path, tmp_path_factory: pytest.TempPathFactory, int8_program: str) -> Path:
     """A build folder with the micro:bit's image."""
     folder = tmp_path_factory.mktemp("pio")
-    result = pio(project_root, folder, "-e", "microbit")
+    result = pio(project_root, folder, "-e", "microbit", program=int8_program)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "warning" not in (result.stdout + result.stderr).lower()
     return folder
@@ -56,17 +56,21 @@ def test_the_image_agrees_with_the_manifest(built: Path) -> None:
     assert descriptor.phase_function < descriptor.phase_function_end <= manifest.flash.base + len(blob)
 
 
-def test_a_build_elsewhere_gives_the_same_bytes(built: Path, project_root: Path, tmp_path: Path) -> None:
-    result = pio(project_root, tmp_path / "some where", "-e", "microbit")
+def test_a_build_elsewhere_gives_the_same_bytes(
+    built: Path, project_root: Path, tmp_path: Path, int8_program: str
+) -> None:
+    result = pio(project_root, tmp_path / "some where", "-e", "microbit", program=int8_program)
     assert result.returncode == 0, result.stdout + result.stderr
     again = (tmp_path / "some where" / "microbit" / "firmware.bin").read_bytes()
     assert again == (built / "microbit" / "firmware.bin").read_bytes()
 
 
-def test_an_unknown_program_and_a_missing_probe_are_said_plainly(built: Path, project_root: Path) -> None:
+def test_an_unknown_program_and_a_missing_probe_are_said_plainly(
+    built: Path, project_root: Path, int8_program: str
+) -> None:
     result = pio(project_root, built, "-e", "microbit", program="demo_int9")
     assert result.returncode == 1
     assert "Error: no program 'demo_int9' (custom_program, FTTE_PROGRAM)" in result.stderr
-    result = pio(project_root, built, "-e", "microbit", "-t", "nobuild", "-t", "upload")
+    result = pio(project_root, built, "-e", "microbit", "-t", "nobuild", "-t", "upload", program=int8_program)
     assert result.returncode == 1
     assert "--upload-port FULL_PROBE_ID" in result.stderr

@@ -16,6 +16,7 @@ from bench.federation.client import TrainJob, Update
 from bench.fleet.engine import Engine
 from bench.link.messages import MessageType
 from bench.link.session import Cancelled
+from bench.model.plan import load_initial
 from bench.rack import flash as pyocd
 from bench.rack.board import Board
 from bench.rack.client import BoardClient, OnBoard, Streamed
@@ -39,15 +40,17 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine("demo_int8")
+def engine(int8_program: str) -> Engine:
+    return Engine(int8_program)
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory, data: tuple[np.ndarray, np.ndarray]) -> Iterator[Board]:
+def board(
+    tmp_path_factory: pytest.TempPathFactory, data: tuple[np.ndarray, np.ndarray], int8_program: str
+) -> Iterator[Board]:
     folder = tmp_path_factory.mktemp("rack")
     (folder / "rack.yaml").write_text(INVENTORY)
-    image = build(["microbit"], "demo_int8")["microbit"].read_bytes()
+    image = build(["microbit"], int8_program)["microbit"].read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_LOCK_DIR", str(folder / "locks"))
         inventory = load_inventory(folder / "rack.yaml")
@@ -63,7 +66,7 @@ def client(board: Board, engine: Engine) -> BoardClient:
 
 @pytest.fixture
 def job(engine: Engine) -> TrainJob:
-    down = engine.plan.encode_down(engine.plan.initial(1))
+    down = engine.plan.encode_down(load_initial(engine.plan.name))
     return TrainJob(round=4, variant="int8", down=down, first=17, count=STEPS, learning_rate=0.02, seed=0xFFFF_FFF0)
 
 
@@ -78,7 +81,7 @@ def figures(update: Update) -> dict[tuple[str, str], float]:
 @pytest.fixture(scope="module")
 def expected(engine: Engine, data: tuple[np.ndarray, np.ndarray]) -> bytes:
     samples, labels = data[0][OFFSET:], data[1][OFFSET:]
-    down = engine.plan.encode_down(engine.plan.initial(1))
+    down = engine.plan.encode_down(load_initial(engine.plan.name))
     params, _ = engine.train(
         engine.begin(down), samples, labels, learning_rate=0.02, seed=0xFFFF_FFF0, first=17, count=STEPS
     )
@@ -126,7 +129,7 @@ def test_the_figures_of_a_round(client: BoardClient, job: TrainJob, engine: Engi
     assert macs < rows["instructions", "train"].value < 60 * macs
     writes = -(-plan.down_bytes // 1020)
     assert rows["payload_down", "download"].value == plan.down_bytes + 4 * writes + 8, "WRITE's offsets, and BEGIN"
-    assert rows["payload_up", "upload"].value == plan.params_bytes
+    assert rows["payload_up", "upload"].value == plan.up_bytes
     for phase, way in (("download", "down"), ("upload", "up")):
         payload, wire = rows[f"payload_{way}", phase].value, rows[f"wire_{way}", phase].value
         assert payload < wire <= 1.03 * payload
@@ -222,8 +225,8 @@ def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: Trai
     assert one.params == other.params
 
 
-def test_a_board_with_another_program_is_refused(board: Board, job: TrainJob) -> None:
-    client = BoardClient("client-1", board, Engine("demo_float32").plan, "a-run", OnBoard(0, COUNT))
+def test_a_board_with_another_program_is_refused(board: Board, job: TrainJob, float32_program: str) -> None:
+    client = BoardClient("client-1", board, Engine(float32_program).plan, "a-run", OnBoard(0, COUNT))
     with pytest.raises(DeviceError, match=r"board bit cannot be used: its plan is .* flash the program"):
         fit(client, job)
 

@@ -19,8 +19,8 @@ from bench.build import build
 
 
 @pytest.fixture(scope="module")
-def image() -> Path:
-    return build(["microbit"], "demo_int8")["microbit"]
+def image(int8_program: str) -> Path:
+    return build(["microbit"], int8_program)["microbit"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,8 +71,8 @@ def test_reset_and_console(bench: Any, image: Path) -> None:
     assert any(line.startswith("ftte microbit: reset by") for line in document["log"])
 
 
-def test_an_image_for_another_board(bench: Any) -> None:
-    other = build(["netduinoplus2"], "demo_int8")["netduinoplus2"]
+def test_an_image_for_another_board(bench: Any, int8_program: str) -> None:
+    other = build(["netduinoplus2"], int8_program)["netduinoplus2"]
     done = bench.run("flash", "--board", "bit", "--image", str(other))
     assert (done.returncode, done.stdout) == (2, "")
     assert "board bit is a microbit, but the image is for netduinoplus2" in done.stderr

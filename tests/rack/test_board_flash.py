@@ -36,8 +36,8 @@ ENVS = {"bit": "microbit", "plus2": "netduinoplus2"}
 
 
 @pytest.fixture(scope="module")
-def image() -> dict[str, bytes]:
-    built = build(list(ENVS.values()), "demo_int8")
+def image(int8_program: str) -> dict[str, bytes]:
+    built = build(list(ENVS.values()), int8_program)
     return {name: built[env].read_bytes() for name, env in ENVS.items()}
 
 

@@ -20,9 +20,11 @@ name = "small"
 seed = 7
 [targets]
 central_gap_points = 100.0
+[model]
+source = "demo-cnn"
+rehearsal_steps = 1000
 [[model.variants]]
 name = "int8"
-program = "demo_int8"
 learning_rate = 0.01
 [data]
 dataset = "fashion-mnist"

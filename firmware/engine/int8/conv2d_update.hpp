@@ -1,12 +1,13 @@
 // Weight gradient of a convolution, fused with its update: no gradient tensor exists.
 //
-//   dw[o][ky][kx][i] = sum over oy, ox of gy[oy][ox][o] * x[oy * stride_h + ky - pad_top][ox * stride_w + kx - pad_left]
+//   dw[o][ky][kx][i] = sum over oy, ox of gy[oy][ox][o] * x[oy * stride_h + ky - pad_top][ox * stride_w + kx -
+//   pad_left]
 //                      [i of o's group]
 //   w -= learning rate * dw, by the rule of update.hpp, which also shows that the sums fit
 //
 // One output channel at a time, as each has its exponent; of it, blocks of weights whose inputs lie side by side, so
-// that one load of gy serves the block. Where a kernel covers its whole input (a fully connected layer), each weight has
-// one product and rows run through.
+// that one load of gy serves the block. Where a kernel covers its whole input (a fully connected layer), each weight
+// has one product and rows run through.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Weight gradient of a depthwise convolution (groups == in_c == out_c), fused with its update.
 //
-//   dw[ky][kx][c] = sum over oy, ox of gy[oy][ox][c] * x[oy * stride_h + ky - pad_top][ox * stride_w + kx - pad_left][c]
-//   w -= learning rate * dw, by the rule of update.hpp
+//   dw[ky][kx][c] = sum over oy, ox of gy[oy][ox][c] * x[oy * stride_h + ky - pad_top][ox * stride_w + kx -
+//   pad_left][c] w -= learning rate * dw, by the rule of update.hpp
 //
 // Tap by tap, blocks of neighbouring channels.
 #pragma once

@@ -14,8 +14,8 @@
 //
 // Rounding is stochastic, so that the expectation of what is stored is the sum. Rounding to nearest loses all that is
 // below half a unit, which deep in a network is most of a map: in ResNet-8 the mean gradient of the second layer then
-// keeps half its length and turns by 70 degrees; with stochastic rounding by 9. Each map has its own random numbers: of the
-// step's seed and the peak, which differs between maps.
+// keeps half its length and turns by 70 degrees; with stochastic rounding by 9. Each map has its own random numbers: of
+// the step's seed and the peak, which differs between maps.
 #pragma once
 
 #include <cstdint>

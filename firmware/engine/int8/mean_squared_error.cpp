@@ -57,7 +57,8 @@ LossResult squared_error(int32_t n, const int32_t* y, int32_t exponent, const Ta
 LossResult mean_squared_error(int32_t n, const int32_t* y, int32_t exponent, const int8_t* target,
                               int32_t target_exponent, int8_t* gradient) {
   const int32_t unit = 1 << (kBits - target_exponent);
-  return squared_error(n, y, exponent, [=](int32_t i) { return target[i] * unit; }, gradient);
+  return squared_error(
+      n, y, exponent, [=](int32_t i) { return target[i] * unit; }, gradient);
 }
 
 LossResult mean_squared_error_label(int32_t n, const int32_t* y, int32_t exponent, uint8_t label, int8_t* gradient) {

@@ -1,7 +1,7 @@
 // The step of stochastic gradient descent on int8 weights and int32 biases, and what becomes of small steps.
 //
-// A step is d = learning rate * gradient, in real units: each parameter's exponent enters as an exact power of two. What
-// is done with it is the update rule:
+// A step is d = learning rate * gradient, in real units: each parameter's exponent enters as an exact power of two.
+// What is done with it is the update rule:
 //
 //   Compensated  A weight is an int8 q and an int8 rounding residual r: w = (q * 256 + r) * 2^-(e + 8). The forward
 //                pass uses q alone, which is w rounded to nearest. d is applied to the 16-bit number q * 256 + r, 256
@@ -11,15 +11,16 @@
 //   Accumulated  The step is rounded likewise but collected in an int16, in units of q / 256, while q stays until
 //                fold_weights() at the end of a batch (fold.hpp). The sum of a batch's steps is the step of its mean
 //                gradient if the learning rate is divided by the batch's size. Clips at int16.
-//   Truncated    No residual: d is cut towards zero to q's own unit, as integer engines without a compensation do. Steps
+//   Truncated    No residual: d is cut towards zero to q's own unit, as integer engines without a compensation do.
+//   Steps
 //                below one unit are lost, and steps around zero shrink. Clips at int8. For comparison.
 //
 // Biases are int32 at the accumulator's exponent, with stochastic rounding below that.
 //
 // Scale. The learning rate is reduced to 8 significant bits (relative error at most 2^-8) so that its product with an
 // accumulator of up to 22 bits fits int32; longer accumulators are first rounded to 22 bits. A sum over positions of
-// products of a gradient (|gy| <= 127) and an activation (|x| <= 128) fits int32 with room for that rounding: up to 2^17
-// positions, 127 * 128 * 2^17 = 2^31 - 2^24.
+// products of a gradient (|gy| <= 127) and an activation (|x| <= 128) fits int32 with room for that rounding: up to
+// 2^17 positions, 127 * 128 * 2^17 = 2^31 - 2^24.
 #pragma once
 
 #include <cstdint>

@@ -36,8 +36,8 @@ void init() {
   if (g_reset_cause == ResetCause::kUnknown) g_reset_cause = ResetCause::kPowerOn;
   systick::time_init();
   write(mps2::reg::UART_BAUDDIV, kDivider);
-  write(mps2::reg::UART_CTRL, mps2::reg::UART_CTRL_TXENABLE(1) | mps2::reg::UART_CTRL_RXENABLE(1) |
-                                  mps2::reg::UART_CTRL_RXINTEN(1));
+  write(mps2::reg::UART_CTRL,
+        mps2::reg::UART_CTRL_TXENABLE(1) | mps2::reg::UART_CTRL_RXENABLE(1) | mps2::reg::UART_CTRL_RXINTEN(1));
   core::nvic_enable(mps2::reg::UART0_RX_IRQ);
 }
 

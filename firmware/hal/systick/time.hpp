@@ -1,4 +1,5 @@
-// Time from SysTick, and from DWT where there is one: a cycle counter that is only read, and a tick that interrupts only inside idle().
+// Time from SysTick, and from DWT where there is one: a cycle counter that is only read, and a tick that interrupts
+// only inside idle().
 #pragma once
 
 #include <cstdint>
