@@ -152,6 +152,8 @@ def _add_models(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     step.add_argument("--env", metavar="ENV", help="an emulated core of this kind of board")
     step.add_argument("--board", metavar="BOARD", help="a board of the rack, which is flashed for it")
+    step.add_argument("--witness", action="store_true",
+                      help="let the emulator watch every store, beside the image's own figures")  # fmt: skip
     step.set_defaults(call=verbs_model.step)
     for verb in (plan, step):
         _model(verb)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class StepRun:
     loss: float
     saturated: int
     calls: Sequence[tuple[str, int]] = field(default_factory=list)
+    witness: Mapping[str, int] | None = None
+    """What the emulator saw of the step: deepest store in the stack, bytes of the arena, stores outside all regions."""
 
     def by_layer(self) -> list[dict[str, Any]]:
         """Each layer's part of the plan, with the instructions that its kernel calls took, forward and backward."""
@@ -60,16 +62,18 @@ class StepRun:
             "loss": self.loss,
             "saturated": self.saturated,
             "planned": self.planned.footprint.keys(),
+            **({} if self.witness is None else {"witness": dict(self.witness)}),
         }
 
 
-def step_on_core(planned: Planned, *, seed: int = 0, layers: bool = False) -> StepRun:
+def step_on_core(planned: Planned, *, seed: int = 0, layers: bool = False, witness: bool = False) -> StepRun:
     """One step on the emulated core of a plan's environment, started from the image without flashing.
 
     Args:
         planned: must fit the environment.
         seed: of the random sample, its label and the stochastic rounding.
         layers: count each kernel call too.
+        witness: watch every store, to check the image's own figures; takes several times as long.
 
     Raises:
         ConfigError: the plan does not fit.
@@ -80,12 +84,14 @@ def step_on_core(planned: Planned, *, seed: int = 0, layers: bool = False) -> St
     marks = find_marks(planned.elf, plan) if layers else None
     image = planned.elf.with_suffix(".bin")
     addresses = None if marks is None else marks.addresses
-    with running(planned.manifest.env, image, data=_shard(plan, seed), call_marks=addresses) as core:
+    shard = _shard(plan, seed)
+    with running(planned.manifest.env, image, data=shard, call_marks=addresses, witness=witness) as core:
         before = core.instructions("train")
         figures, loss, saturated = _step(core.device, plan, seed)
         figures["instructions"] = core.instructions("train") - before
         calls = [] if marks is None or core.calls_path is None else _calls(marks, read_calls(core.calls_path))
-    return StepRun(planned, planned.manifest.env, _counted(figures), loss, saturated, calls)
+        seen = None if core.witness is None else asdict(core.witness.touched("train"))
+    return StepRun(planned, planned.manifest.env, _counted(figures), loss, saturated, calls, seen)
 
 
 def step_on_board(planned: Planned, board: Board, *, seed: int = 0) -> StepRun:

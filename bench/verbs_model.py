@@ -55,7 +55,7 @@ def step(options: Namespace) -> int:
         raise ConfigError("where? Give --env for an emulated core, or --board for a board of the rack")
     if options.board is None:
         planned = make_plan(recipe, options.env, reporter.say)
-        run = step_on_core(planned, seed=options.seed, layers=options.layers)
+        run = step_on_core(planned, seed=options.seed, layers=options.layers, witness=options.witness)
     else:
         inventory = rack_inventory(options)
         planned = make_plan(recipe, inventory.board(options.board).env, reporter.say)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -152,11 +153,12 @@ def base(model: str, seed: int, scale: float, data: Data) -> Graph:
 
 
 def kernels_digest(dtype: Dtype) -> str:
-    """Of the sources that a number format's training consists of."""
+    """Of the sources that a number format's training consists of, comments and spaces left out."""
     digest = hashlib.sha256()
     folders = (FIRMWARE / "engine" / dtype, FIRMWARE / "engine")
     for path in sorted(path for folder in folders for path in folder.glob("*.[ch]pp")):
-        digest.update(path.read_bytes())
+        code = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+        digest.update(re.sub(r"\s+", "", code).encode())
     return digest.hexdigest()[:12]
 
 

@@ -43,9 +43,9 @@ class Arranged:
         return -(-self.placement.lower_bound // ARENA_ALIGNMENT) * ARENA_ALIGNMENT
 
 
-def arrange(schedule: Schedule) -> Arranged:
-    """Orders and places a schedule."""
-    calls = _ordered(schedule)
+def arrange(schedule: Schedule, *, reorder: bool = True) -> Arranged:
+    """Orders and places a schedule. `reorder`: else the calls stay as they are, to see what their order is worth."""
+    calls = _ordered(schedule) if reorder else schedule.calls
     lives = _lives(calls)
     block_of = _shared(calls, schedule.values, lives)
     blocks = _blocks(calls, schedule.values, lives, block_of)

@@ -86,6 +86,14 @@ def step_view(run: StepRun, *, layers: bool) -> RenderableType:
         planned = keys.get(name, {"macs_forward": plan.macs_forward, "macs_backward": plan.macs_backward}.get(name))
         table.add_row(name, "" if planned is None else str(planned), str(value))
     parts: list[RenderableType] = [table]
+    if run.witness is not None:
+        seen = run.witness
+        parts.append(
+            Text(
+                f"the emulator saw stores down to {seen['stack']} bytes of stack, up to {seen['arena']} bytes of "
+                f"arena, and {seen['outside']} elsewhere"
+            )
+        )
     if layers:
         parts.append(layer_table(run.by_layer()))
     return Group(*parts)
