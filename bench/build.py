@@ -94,7 +94,9 @@ def _product(folder: Path, env: str) -> Path:
 def _platformio(
     root: Path, envs: Sequence[str], program: str, folder: Path, settings: Mapping[str, str] | None = None
 ) -> None:
-    command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(root)]
+    # Without the option PlatformIO clears the folder when a source file has come or gone anywhere below firmware/, as
+    # one does with each new program; what has to be built again SCons finds by itself.
+    command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(root), "--disable-auto-clean"]
     for env in envs:
         command += ["-e", env]
     environment = {
@@ -106,7 +108,6 @@ def _platformio(
         **(settings or {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    # PlatformIO clears a build folder that it finds in an unexpected state, so one build at a time in each.
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ended = process.run(command, environment=environment)

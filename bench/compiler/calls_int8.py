@@ -150,12 +150,13 @@ class Int8:
         node, logits = _node(call), call.reads["logits"]
         gradient = self._loss_gradient(call, infer)
         start = f"words(arena, Arena::{logits}), {self.exponent(logits)}"
+        kernel, wanted = "mean_squared_error_label", "label"
         if "target" in call.reads:
-            target = f"{value(call.reads['target'])}, {self._x.input}"
-            return (
-                f"const int8::LossResult loss = int8::mean_squared_error({node.size}, {start}, {target}, {gradient});"
-            )
-        return f"const int8::LossResult loss = int8::mean_squared_error_label({node.size}, {start}, label, {gradient});"
+            kernel, wanted = "mean_squared_error", f"{value(call.reads['target'])}, {self._x.input}"
+        return (
+            f"const int8::LossResult loss = int8::{kernel}({node.size}, {start}, {wanted}, {gradient});"
+            + self._loss_exponent(call, infer)
+        )
 
     def _loss_gradient(self, call: Call, infer: bool) -> str:
         return "nullptr" if infer else value(call.writes["gradient"])

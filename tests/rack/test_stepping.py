@@ -1,0 +1,129 @@
+"""What a plan says of a board's memory is what the board says of itself, and what the emulator saw."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.compiler.recipe import Recipe
+from bench.errors import ConfigError
+from bench.planning import alternatives, make_plan
+from bench.stepping import step_on_core
+
+CASES = [
+    (Recipe("demo-cnn", name="test_step_full"), "microbit"),
+    (Recipe("demo-cnn", name="test_step_full"), "netduino2"),
+    (Recipe("demo-cnn", dtype="float32", name="test_step_float"), "b_l475e_iot01a"),
+    (Recipe("ds-cnn", "sparse-25", name="test_step_sparse"), "netduinoplus2"),
+    (Recipe("lenet-5", "low-rank-4", name="test_step_rank"), "olimex_stm32_h405"),
+    (Recipe("autoencoder", "bias", name="test_step_auto"), "mps2_an385"),
+    (Recipe("mlp", "last-2", batch=4, name="test_step_batch"), "mps2_an500"),
+    (Recipe("demo-cnn", "lite-residual", name="test_step_lite"), "mps2_an505"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "env"), CASES, ids=[f"{r.model}-{r.scheme}-{r.dtype}-{e}" for r, e in CASES])
+def test_predicted_is_measured(recipe: Recipe, env: str) -> None:
+    planned = make_plan(recipe, env)
+    assert planned.fits
+    run = step_on_core(planned, witness=True, layers=True)
+    predicted, figures = planned.footprint.keys(), run.figures
+    for exact in ("sram_static_bytes", "sram_arena_bytes", "sram_federation_bytes"):
+        assert figures[exact] == predicted[exact], exact
+    assert figures["sram_stack_bytes"] <= predicted["sram_stack_bytes"]
+
+    assert run.witness is not None
+    assert run.witness["stack"] == figures["sram_stack_bytes"], "paint and emulator agree"
+    assert 0 <= run.witness["stack_pointer"] - run.witness["stack"] <= 8, "what was reserved last may not be stored to"
+    assert run.witness["arena"] <= figures["sram_arena_bytes"]
+    assert run.witness["outside"] == 0
+
+    parts = {group: sum(p.bytes for p in planned.footprint.parts if p.group == group) for group in ("static", "arena")}
+    assert parts == {"static": predicted["sram_static_bytes"], "arena": predicted["sram_arena_bytes"]}
+    by_layer = sum(layer["instructions"] for layer in run.by_layer())
+    assert 0.9 * figures["instructions"] < by_layer < figures["instructions"], "what is missing is the command loop's"
+    assert sum(layer["macs_forward"] for layer in run.by_layer()) == figures["macs_forward"]
+
+
+def test_an_instruction_count_does_not_depend_on_the_data() -> None:
+    planned = make_plan(CASES[1][0], CASES[1][1])
+    counts = {step_on_core(planned, seed=seed).figures["instructions"] for seed in (1, 2)}
+    assert max(counts) - min(counts) <= 64, "but for the CRC's and the loss's few branches"
+
+
+def test_what_does_not_fit_is_measured_all_the_same_and_says_what_would() -> None:
+    recipe = Recipe("ds-cnn", name="test_plan_large")
+    planned = make_plan(recipe, "netduinoplus2")
+    assert not planned.fits
+    assert "of RAM, netduinoplus2 has 131072" in planned.footprint.problems(planned.manifest)[0]
+    others = alternatives(recipe, planned)
+    assert others
+    scheme, total = others[-1][0].scheme, others[-1][1]
+    smaller = make_plan(Recipe("ds-cnn", scheme, name="test_plan_small"), "netduinoplus2")
+    assert smaller.fits
+    needed = smaller.footprint.total_bytes + smaller.footprint.federation_bytes
+    assert abs(needed - total) < 1024
+    with pytest.raises(ConfigError, match=r"does not fit netduinoplus2: needs .*`bench plan` says what would"):
+        step_on_core(planned)
+
+
+def bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=200
+    )
+
+
+SHARED_KEYS = {"sram_static_bytes", "sram_arena_bytes", "sram_stack_bytes", "sram_federation_bytes",
+               "sram_total_bytes", "flash_bytes", "macs_forward", "macs_backward", "lower_bound_bytes"}  # fmt: skip
+
+
+def test_the_commands_documents(project_root: Path) -> None:
+    asked = ("demo-cnn", "--scheme", "last-1", "--env", "netduino2", "--name", "test_verbs", "--layers", "--json")
+    plan = bench("plan", *asked, cwd=project_root)
+    step = bench("step", *asked, "--witness", cwd=project_root)
+    assert (plan.returncode, step.returncode) == (0, 0), plan.stderr + step.stderr
+    planned, stepped = json.loads(plan.stdout), json.loads(step.stdout)
+    assert set(planned) >= SHARED_KEYS
+    assert set(stepped) >= SHARED_KEYS | {"instructions"}
+    assert "cycles" not in stepped, "an emulator's cycles are nobody's"
+    assert planned["fits"] is True
+    assert {layer["name"] for layer in stepped["layers"]} == {"conv1", "pool1", "fc2"}
+    assert all(layer["instructions"] > 0 for layer in stepped["layers"])
+    assert stepped["calibration"] == planned["calibration"] == "16 random inputs, seed 0"
+
+
+def test_the_picture_and_the_table(project_root: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "map.png"
+    asked = ("plan", "demo-cnn", "--scheme", "last-1", "--env", "netduino2", "--name", "test_verbs")
+    done = bench(*asked, "--picture", str(picture), cwd=project_root)
+    assert done.returncode == 0, done.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for line in ("trained weights", "link buffers", "kernel calls; bytes upwards", "lower bound of this order", "fits"):
+        assert line in done.stdout
+    done = bench(*asked, "--picture", str(tmp_path / "map.nothing"), cwd=project_root)
+    assert done.returncode == 2
+    assert "the picture cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan", "lenet-6"), "lenet-5"),
+        (("plan", "nowhere.onnx"), "nowhere.onnx"),
+        (("plan", "demo-cnn", "--scheme", "spars-25"), "did you mean sparse"),
+        (("plan", "demo-cnn", "--input", "28x28"), "--input 28x28: height, width and channels"),
+        (("plan", "demo-cnn", "--env", "host"), "host"),
+        (("plan", "demo-cnn", "--calibration", "none.npy"), "none.npy"),
+        (("step", "demo-cnn"), "--env"),
+        (("step", "demo-cnn", "--env", "arduino"), "arduino"),
+    ],
+)
+def test_mistakes_are_said_plainly(arguments: tuple[str, ...], message: str, project_root: Path) -> None:
+    done = bench(*arguments, cwd=project_root)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
