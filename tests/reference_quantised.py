@@ -119,7 +119,8 @@ def _sums(node: Node, x: Int, x_exponent: int, exponents: Exponents) -> tuple[In
     scale = exponents.weights[node.name]
     by_channel = scale.exponent - np.asarray(scale.lift, dtype=np.int64)
     weights = stored(node.weights, by_channel[:, None, None, None], -128, 127)
-    bias = stored(node.bias, x_exponent + by_channel, -(2**29), 2**29)
+    fine = stored(node.bias, x_exponent + by_channel + 8, -(2**29), 2**29)
+    bias = shift_right(fine.astype(np.int64), np.int64(8))
     sums = np.rint(convolve(x.astype(np.float64), weights, node.op, node.shape)).astype(np.int64) + bias.astype(
         np.int64
     )

@@ -31,6 +31,9 @@ _IMAGES = 64
 _RATE = 2.0**-7
 """Of the steps that are compared: large enough that rounding of the weights themselves does not count."""
 _NO_RATE = 2.0**-16
+_FIRST = 30_000
+_BETWEEN = 24
+"""Other images that int8's scales see from one measured image to the next."""
 _ROUNDS = 4
 """Each image is seen with so many seeds of the stochastic rounding when the mean gradient is formed."""
 
@@ -52,14 +55,22 @@ class _Side:
         self._engine = Engine(compiled.plan.name)
         self._data = data
         params = self._engine.begin(self._engine.initial())
+        self._params = params
+        self._seen = 0
+        self.settle(_SETTLE)
+
+    def settle(self, steps: int) -> None:
+        """Lets the gradient scales see the next images, while the weights stay (but for a last bit)."""
+        chosen = slice(self._seen, self._seen + steps)
+        self._seen += steps
         self._params, _ = self._engine.train(
-            params, data.train_x[:_SETTLE], data.train_y[:_SETTLE], learning_rate=_NO_RATE, seed=seed
+            self._params, self._data.train_x[chosen], self._data.train_y[chosen], learning_rate=_NO_RATE, seed=steps
         )
         self._before = self._engine.plan.decode(self._params)
 
     def gradient(self, image: int, seed: int) -> dict[str, NDArray[np.float64]]:
         """What a step moves, by tensor."""
-        chosen = slice(_SETTLE + image, _SETTLE + image + 1)
+        chosen = slice(image, image + 1)
         after, _ = self._engine.train(
             self._params, self._data.train_x[chosen], self._data.train_y[chosen], learning_rate=_RATE, seed=seed
         )
@@ -78,10 +89,12 @@ def compare(model: str, seed: int = 1) -> list[dict[str, Any]]:
     int8, float32 = _Side(model, "int8", seed), _Side(model, "float32", seed)
     single: dict[str, list[float]] = defaultdict(list)
     sums: dict[str, list[NDArray[np.float64]]] = {}
-    for image in range(_IMAGES):
+    for number in range(_IMAGES):
+        image = _FIRST + number
+        int8.settle(_BETWEEN)
         exact = float32.gradient(image, 0)
         for round_ in range(_ROUNDS):
-            found = int8.gradient(image, image * _ROUNDS + round_)
+            found = int8.gradient(image, number * _ROUNDS + round_)
             for name, vector in found.items():
                 single[name].append(cosine(vector, exact[name]))
                 total = sums.setdefault(name, [np.zeros_like(vector), np.zeros_like(vector)])

@@ -206,7 +206,7 @@ class Int8:
         return (
             f"int8::update_bias(sgd, {self._e.stream(call)}, {self._gy(call)}, {node.shape[0] * node.shape[1]}, "
             f"{node.shape[2]}, words(params, Params::{name}), {layer(node)}::kLift, "
-            f"{input_exponent(self._x, node)} + {layer(node)}::kExponent);"
+            f"{input_exponent(self._x, node)} + {layer(node)}::kExponent + int8::kBiasBits);"
         )
 
     def _conv2d_update(self, call: Call, _infer: bool) -> str:

@@ -20,7 +20,7 @@ from bench.compiler.differentiate import NOTHING, Schedule, trained_rows
 from bench.compiler.quantise import Exponents, WeightExponents
 from bench.model import graph as g
 from bench.model.graph import Graph, Node
-from bench.model.plan import RESIDUAL_BITS, Tensor
+from bench.model.plan import BIAS_BITS, RESIDUAL_BITS, Tensor
 
 Rule = Literal["compensated", "truncated"]
 Array = NDArray[np.float32] | NDArray[np.int8] | NDArray[np.int32]
@@ -93,7 +93,7 @@ class _Builder:
         bias_scale = None
         if self.exponents is not None and scale is not None:
             source = input_exponent(self.exponents, node)
-            bias_scale = WeightExponents(source + scale.exponent, scale.lift)
+            bias_scale = WeightExponents(source + scale.exponent + BIAS_BITS, scale.lift)
         if trained.bias:
             self._train(f"{node.name}.bias", "bias", node.bias, bias_scale, 0)
         else:

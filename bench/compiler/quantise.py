@@ -8,7 +8,7 @@ the arithmetic:
   * max-pool and upsampling pass the exponent on, an average pool raises it by 0 to 7;
   * a sum shifts its terms left by at most 15 to their common exponent, and right by at most 22;
   * ReLU6's six is an integer of its output: exponent -1 to 4;
-  * a bias stays below 2^28 at the exponent of its sums, and the loss takes logits with exponents 0 to 30.
+  * a bias stays below 2^28 as it is stored, 2^8 times finer than its sums, and the loss takes logits with exponents 0 to 30.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bench.errors import ConfigError
 from bench.model import graph as g
 from bench.model.evaluate import forward
 from bench.model.graph import INPUT, Float, Graph, Node
+from bench.model.plan import BIAS_BITS
 
 Ints = NDArray[np.int64]
 
@@ -35,7 +36,7 @@ MAX_ADD_RIGHT = 22
 MAX_POOL_LIFT = 7
 RELU6_EXPONENTS = (-1, 4)
 LOGIT_EXPONENTS = (0, 30)
-BIAS_BITS = 28
+LARGEST_BIAS_BITS = 28
 
 _LIFT_BITS = 17
 """Sums of (gradient << lift) * weight over taps and output channels fit int32: 7 + 7 + lift + log2(terms) <= 31."""
@@ -286,7 +287,7 @@ class _Solver:
         if not raw_logits(node, self.graph):
             finest = MAX_SHIFT + self._output(node, x) - x
         if self.biases[node.name] > 0:
-            finest = min(finest, math.floor(math.log2(2.0**BIAS_BITS / self.biases[node.name])) - x)
+            finest = min(finest, math.floor(math.log2(2.0**LARGEST_BIAS_BITS / self.biases[node.name])) - BIAS_BITS - x)
         wanted = np.minimum(wanted, finest)
         limit = 0 if node is self.graph.nodes[-1] else lift_limit(node)
         exponent = int(min(wanted.max(), wanted.min() + limit))

@@ -24,6 +24,10 @@ GENERATED = "generated"
 """Where emitted programs lie below FIRMWARE."""
 
 RESIDUAL_BITS = 8
+"""By which a weight's residual is finer than the weight."""
+
+BIAS_BITS = 8
+"""By which a stored int8 program's bias is finer than the sums that it adds to (firmware/engine/int8/fixed.hpp)."""
 
 LARGEST_BIAS = 2**29
 """Of a stored int32 bias: what the kernels clip to (firmware/engine/int8/update.hpp)."""

@@ -53,18 +53,18 @@ def requantised(sums: Int, shifts: Array, bounds: Array) -> Int:
 
 
 def conv_sums(conv: Conv, call: Call) -> Int:
-    """bias + sum over the window, for a whole layer, trained and frozen weights put together."""
+    """The bias, rounded to the sums' unit, + the sum over the window, for a whole layer, trained and frozen weights put together."""
     _, x, trained, frozen, _, bias, *_ = call[1]
     parts = [part for part in (trained, frozen) if isinstance(part, np.ndarray)]
     assert isinstance(x, np.ndarray)
     assert isinstance(bias, np.ndarray)
-    w = wide(np.concatenate(parts, axis=-1))
+    w, in_sums = wide(np.concatenate(parts, axis=-1)), round_half_up(wide(bias), 8)
     under = wide(windows(conv.rows, conv.columns, x))
     if conv.groups == conv.in_c == conv.out_c and w.ndim == 3:
-        return np.asarray(np.einsum("yxhwc,hwc->yxc", under, w) + bias)
+        return np.asarray(np.einsum("yxhwc,hwc->yxc", under, w) + in_sums)
     grouped = under.reshape(*under.shape[:4], conv.groups, conv.group_in)
     sums = np.einsum("yxhwgi,gohwi->yxgo", grouped, w.reshape(conv.groups, -1, *w.shape[1:]))
-    return np.asarray(sums.reshape(conv.y_shape) + bias)
+    return np.asarray(sums.reshape(conv.y_shape) + in_sums)
 
 
 @given(conv=convs(), seed=SEEDS, bounds=BOUNDS, data=st.data())

@@ -66,7 +66,7 @@ template <typename Store>
         in_blocks(group_out, [&](auto width, int32_t o) {
           const int32_t channel = first + o;
           int32_t sum[width];
-          unrolled<width>([&](int32_t j) { sum[j] = bias[channel + j]; });
+          unrolled<width>([&](int32_t j) { sum[j] = bias_in_sum(bias[channel + j]); });
           for (const Part& part : parts) add_part<width>(part, window, shape.in_c, channel, sum);
           unrolled<width>([&](int32_t j) { store(position, channel + j, sum[j]); });
         });

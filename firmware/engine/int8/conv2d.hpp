@@ -1,7 +1,8 @@
 // Two-dimensional convolution with bias and activation, int8; with a kernel that covers its whole input, a fully
-// connected layer. Layouts as in shapes.hpp; bias int32 [out_c] at the accumulator's exponent, x's plus the channel's.
+// connected layer. Layouts as in shapes.hpp; bias int32 [out_c] with the sums' exponent (x's plus the channel's) plus
+// kBiasBits.
 //
-//   sum[o] = bias[o] + sum over the window of x * w[o]
+//   sum[o] = round(bias[o] * 2^-kBiasBits) + sum over the window of x * w[o]
 //   y[oy][ox][o] = clamp(round(sum[o] * 2^-shifts[o])), halves up
 //
 // The window's content is gathered into `scratch` once a position (conv2d_scratch elements; where that is 0, read in x

@@ -32,7 +32,7 @@ void depthwise2d(const Conv2dShape& shape, const int8_t* x, const Weights<int8_t
         in_blocks(part.channels, [&](auto width, int32_t i) {
           const int32_t channel = part.first + i;
           int32_t sum[width];
-          unrolled<width>([&](int32_t j) { sum[j] = bias[channel + j]; });
+          unrolled<width>([&](int32_t j) { sum[j] = bias_in_sum(bias[channel + j]); });
           const int8_t* row = corner + channel;
           const int8_t* w_row = taps + i;
           for (int32_t ky = rows.first; ky < rows.last; ++ky) {

@@ -1,8 +1,9 @@
 // Integer arithmetic shared by the int8 kernels: the same bits on every core and on the host.
 //
 // Numbers. A stored integer v with exponent e stands for v * 2^-e. Activations and weights are int8 with a fixed
-// exponent a tensor; gradients are int8 with an exponent found anew in each step; biases are int32. Accumulators are
-// int32.
+// exponent a tensor; gradients are int8 with an exponent found anew in each step. Accumulators are int32. Biases are
+// int32 too, 2^kBiasBits times finer than the sums that they add to: a step of training is much smaller than those'
+// unit, and rounding it to that, however fairly, adds more noise than signal.
 //
 // Everything here is free of branches that depend on data, so that a step always executes the same instructions. The
 // Cortex-M0 has no divide, no 64-bit multiply and no conditional execution: hence the masks. Right shifts of negative
@@ -21,6 +22,11 @@ static_assert((-1 >> 1) == -1, "right shift of a negative value must be arithmet
 
 // value * 2^-shift, halves rounded up. 0 <= shift <= 30; |value| + 2^(shift-1) must fit int32.
 constexpr int32_t round_shift(int32_t value, int32_t shift) { return (value + ((1 << shift) >> 1)) >> shift; }
+
+inline constexpr int32_t kBiasBits = 8;
+
+// A bias as it enters a sum.
+constexpr int32_t bias_in_sum(int32_t bias) { return round_shift(bias, kBiasBits); }
 
 // max(value, low) without a branch; |value - low| must fit int32.
 constexpr int32_t at_least(int32_t value, int32_t low) {

@@ -15,7 +15,7 @@
 //   Steps
 //                below one unit are lost, and steps around zero shrink. Clips at int8. For comparison.
 //
-// Biases are int32 at the accumulator's exponent, with stochastic rounding below that.
+// Biases are int32, kBiasBits finer than their layer's sums, with stochastic rounding below that.
 //
 // Scale. The learning rate is reduced to 8 significant bits (relative error at most 2^-8) so that its product with an
 // accumulator of up to 22 bits fits int32; longer accumulators are first rounded to 22 bits. A sum over positions of
