@@ -84,6 +84,10 @@ def cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(a @ b) / lengths if lengths > 0 else 0.0
 
 
+def _length(vector: NDArray[np.float64]) -> float:
+    return float(np.linalg.norm(vector))
+
+
 def compare(model: str, seed: int = 1) -> list[dict[str, Any]]:
     """By tensor: median cosine of single gradients, cosine and ratio of the mean gradients."""
     int8, float32 = _Side(model, "int8", seed), _Side(model, "float32", seed)
@@ -105,7 +109,7 @@ def compare(model: str, seed: int = 1) -> list[dict[str, Any]]:
             "tensor": name,
             "single_cosine": float(np.median(single[name])),
             "mean_cosine": cosine(*sums[name]),
-            "mean_ratio": float(np.linalg.norm(sums[name][0]) / max(np.linalg.norm(sums[name][1]), 1e-30)),
+            "mean_ratio": _length(sums[name][0]) / max(_length(sums[name][1]), 1e-30),
         }
         for name in single
     ]

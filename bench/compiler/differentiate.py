@@ -187,7 +187,7 @@ class _Builder:
                 self.call("pack_gate", node, {"y": node.name}, {"gate": gate}, forward=True, training=True)
 
     def _compute(self, node: Node) -> None:
-        if node is self.graph.nodes[-1] and self._raw_logits(node):
+        if g.gives_sums(self.graph, node):
             self.value(node.name, "logits", node.size)
             kernel = "conv2d_logits" if self.dtype == "int8" else "conv2d"
         else:
@@ -214,10 +214,6 @@ class _Builder:
         )
         self._keep_inputs(node)
 
-    def _raw_logits(self, node: Node) -> bool:
-        """The loss takes a convolution's accumulators as they are."""
-        return node.is_conv and node.activation == "linear" and not g.is_depthwise(self.graph, node)
-
     def _keep_inputs(self, node: Node) -> None:
         """Saves only those channels of a convolution's input that its weight gradient will read."""
         if not node.is_conv:
@@ -243,7 +239,7 @@ class _Builder:
         """The loss reads logits of 32 bits; its gradient is what backward begins with."""
         last = self.graph.nodes[-1]
         logits = last.name
-        if self.dtype == "int8" and not self._raw_logits(last):
+        if self.dtype == "int8" and not g.gives_sums(self.graph, last):
             logits = self.value("logits", "logits", last.size)
             self.call("widen", last, {"x": last.name}, {"y": logits}, forward=True)
         reads = {"logits": logits}

@@ -8,7 +8,8 @@ the arithmetic:
   * max-pool and upsampling pass the exponent on, an average pool raises it by 0 to 7;
   * a sum shifts its terms left by at most 15 to their common exponent, and right by at most 22;
   * ReLU6's six is an integer of its output: exponent -1 to 4;
-  * a bias stays below 2^28 as it is stored, 2^8 times finer than its sums, and the loss takes logits with exponents 0 to 30.
+  * a bias stays below 2^28 as it is stored, 2^8 times finer than its sums;
+  * the loss takes logits with exponents 0 to 30.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class WeightExponents:
 class Exponents:
     """Of the sample, of each node's stored output, of each layer's weights.
 
-    The last node has no output exponent where the loss reads its sums as they are (`raw_logits`).
+    The last node has no output exponent where the loss reads its sums as they are (graph.gives_sums).
     """
 
     input: int
@@ -98,12 +99,6 @@ def quantise(
     weights = {node.name: _weights_wanted(graph, rehearsed, node, trained or {}) for node in graph.convs}
     biases = {node.name: _largest_bias(graphs, node.name) for node in graph.convs}
     return _Solver(graph, input_exponent, wanted, weights, biases).solve()
-
-
-def raw_logits(node: Node, graph: Graph) -> bool:
-    """The loss reads this node's int32 sums: the last node, if it is a linear convolution and not depthwise."""
-    last = node is graph.nodes[-1] or node.name == graph.nodes[-1].name
-    return last and node.is_conv and node.activation == "linear" and not g.is_depthwise(graph, node)
 
 
 def lift_limit(node: Node) -> int:
@@ -256,7 +251,7 @@ class _Solver:
             inputs = [known[name] for name in node.inputs]
             if node.is_conv:
                 weights[node.name] = scale = self._weights(node, inputs[0])
-                if raw_logits(node, self.graph):
+                if g.gives_sums(self.graph, node):
                     self._check_logits(inputs[0] + scale.exponent)
                     continue
                 known[node.name] = self._conv(node, inputs[0], scale)
@@ -284,7 +279,7 @@ class _Solver:
     def _weights(self, node: Node, x: int) -> WeightExponents:
         wanted = self.weights_wanted[node.name]
         finest = LOGIT_EXPONENTS[1] - x
-        if not raw_logits(node, self.graph):
+        if not g.gives_sums(self.graph, node):
             finest = MAX_SHIFT + self._output(node, x) - x
         if self.biases[node.name] > 0:
             finest = min(finest, math.floor(math.log2(2.0**LARGEST_BIAS_BITS / self.biases[node.name])) - BIAS_BITS - x)

@@ -204,6 +204,12 @@ def is_dense(graph: Graph, node: Node) -> bool:
     return node.is_conv and node.conv.groups == 1 and node.conv.kernel == graph.shape_of(node.inputs[0])[:2]
 
 
+def gives_sums(graph: Graph, node: Node) -> bool:
+    """The loss reads this node's sums as they are: the last node, if it is a linear convolution and not depthwise."""
+    last = node.name == graph.nodes[-1].name
+    return last and node.is_conv and node.activation == "linear" and not is_depthwise(graph, node)
+
+
 def macs(graph: Graph, node: Node) -> int:
     """Nominal multiply-accumulates: output positions x kernel taps, padding included; 0 for all but convolutions."""
     if not node.is_conv:

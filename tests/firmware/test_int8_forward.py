@@ -53,7 +53,7 @@ def requantised(sums: Int, shifts: Array, bounds: Array) -> Int:
 
 
 def conv_sums(conv: Conv, call: Call) -> Int:
-    """The bias, rounded to the sums' unit, + the sum over the window, for a whole layer, trained and frozen weights put together."""
+    """Of a whole layer, trained and frozen weights put together; the bias is rounded to the sums' unit."""
     _, x, trained, frozen, _, bias, *_ = call[1]
     parts = [part for part in (trained, frozen) if isinstance(part, np.ndarray)]
     assert isinstance(x, np.ndarray)
