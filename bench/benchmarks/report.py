@@ -101,8 +101,8 @@ def _savings(savings: Mapping[str, list[dict[str, Any]]]) -> Iterable[str]:
     yield "## SRAM saved, step by step"
     yield (
         f"On {SAVING_ENV}, batch 1, same compiler, order, placement and kernels on both sides. `total` is static + "
-        "arena + stack as measured. The last three columns are the arena alone: every value in memory of its own; placed, in "
-        "the order of the program; placed, in the compiler's order."
+        "arena + stack as measured. The last three columns are the arena alone: every value in memory of its own; "
+        "placed, in the order of the program; placed, in the compiler's order."
     )
     table = []
     for model, rows in savings.items():
@@ -149,8 +149,8 @@ def _training(document: dict[str, Any]) -> Iterable[str]:
     yield "## Accuracy: int8 training beside float32"
     yield (
         "Fashion-MNIST, 28x28, batch 1; means over the seeds. `full` trains from random weights, the other schemes "
-        "adapt a float32 network to a sensor of half the gain and a brighter black (`before`). The truncating update is what "
-        "int8 training does without error compensation; first seed only."
+        "adapt a float32 network to a sensor of half the gain and a brighter black (`before`). The truncating update "
+        "is what int8 training does without error compensation; first seed only."
     )
     rows = []
     for entry in document["comparison"]:
