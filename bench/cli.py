@@ -187,6 +187,8 @@ def _add_runs(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run = verbs_.add_parser("run", help="run an experiment on the rack, and report it", **_with(_RUN_EXAMPLES))
     run.add_argument("experiment", help="a TOML file, or the name of one that ships (demo)")
     run.add_argument("--resume", action="store_true", help="go on with the newest run of it that was not finished")
+    run.add_argument("--model", metavar="MODEL", help="a zoo name or an ONNX file in place of the experiment's model")
+    run.add_argument("--scheme", help="an update scheme in place of those of the experiment's variants")
     run.set_defaults(call=verbs.run)
     report = verbs_.add_parser("report", help="write a run's report again and show its summary")
     report.add_argument("run", nargs="?", help="a run's name or folder; the newest if absent")

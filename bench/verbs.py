@@ -202,6 +202,8 @@ def run(options: Namespace) -> int:
         folder = run_experiment(
             options.experiment,
             rack=options.rack,
+            source=options.model,
+            scheme=options.scheme,
             reports=options.reports,
             state_dir=options.state,
             resume=options.resume,

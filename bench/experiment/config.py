@@ -109,6 +109,16 @@ class Experiment(_Section):
     federation: Federation
     cohort: Cohort = Cohort()
 
+    def instead(self, source: str | None, scheme: str | None) -> "Experiment":
+        """The experiment with another model, in the shape that it has, or another scheme in all variants."""
+        model = self.model
+        if source is not None:
+            model = model.model_copy(update={"source": source, "input": None, "classes": None})
+        if scheme is not None:
+            variants = tuple(variant.model_copy(update={"scheme": scheme}) for variant in model.variants)
+            model = model.model_copy(update={"variants": variants})
+        return self.model_copy(update={"model": model})
+
     def digest(self) -> str:
         """Hex SHA-256 over everything that decides the result."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

@@ -28,6 +28,8 @@ def run(
     name: str,
     *,
     rack: Path | None = None,
+    source: str | None = None,
+    scheme: str | None = None,
     reports: Path = Path("reports"),
     state_dir: Path = STATE_DIR,
     resume: bool = False,
@@ -39,6 +41,8 @@ def run(
     Args:
         name: an experiment file, or the name of one that ships.
         rack: the inventory; by default the experiment's, else the virtual rack.
+        source: a model in place of the experiment's.
+        scheme: an update scheme in place of those of its variants.
         reports: where runs are kept.
         state_dir: where virtual boards keep their flash, and boards their logs.
         resume: go on with the newest run of this experiment that was not finished.
@@ -51,7 +55,7 @@ def run(
     Raises:
         BenchError: see the class that is raised for who has to act.
     """
-    setting = prepare(name, rack)
+    setting = prepare(name, rack, source=source, scheme=scheme, say=reporter.say)
     started = datetime.now(UTC)
     folder = _run_folder(reports, setting, resume, started)
     journal = Journal(folder / "journal", setting.digest())

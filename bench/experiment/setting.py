@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +56,27 @@ class Setting:
         return self.dataset.train_x[indices], self.dataset.train_y[indices]
 
 
-def prepare(name: str, rack: Path | None) -> Setting:
-    """Reads and checks everything, and decides who holds which data.
+def prepare(
+    name: str,
+    rack: Path | None,
+    *,
+    source: str | None = None,
+    scheme: str | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Setting:
+    """Reads and checks everything, compiles the programs, and decides who holds which data.
+
+    Args:
+        name: an experiment file, or the name of one that ships.
+        rack: the inventory; by default the experiment's, else the virtual rack.
+        source: a model in place of the experiment's.
+        scheme: an update scheme in place of those of its variants.
+        say: is told what takes long.
 
     Raises:
         ConfigError: experiment, inventory, program or data set cannot be used as they are.
     """
-    experiment = load_experiment(name)
+    experiment = load_experiment(name).instead(source, scheme)
     inventory = load_inventory(rack or _rack_path(experiment))
     entries = inventory.select(experiment.cohort.boards)
     if experiment.federation.min_clients > len(entries):
@@ -75,7 +89,10 @@ def prepare(name: str, rack: Path | None) -> Setting:
             f"{name}: model.source takes {graph.input_shape[2]} channels, {experiment.data.dataset} has 1"
         )
     dataset = fashion_mnist.load(graph.input_shape[:2])
-    engines = {variant.name: _engine(experiment, variant, graph, dataset) for variant in experiment.model.variants}
+    engines = {}
+    for variant in experiment.model.variants:
+        say(f"compiling {graph.name} as {variant.name}: scheme {variant.scheme}, {variant.dtype}")
+        engines[variant.name] = _engine(experiment, variant, graph, dataset)
     for engine in engines.values():
         if engine.plan.classes < dataset.classes:
             raise ConfigError(

@@ -131,6 +131,21 @@ def test_a_run_that_is_killed_in_mid_round_is_resumed_to_the_same_result(
     assert_same(reference, folder)
 
 
+def test_a_users_own_export_trains_on_boards(bench: Bench, experiment: Path, project_root: Path) -> None:
+    """What PyTorch exported, with a scheme of the user's choice, in one command."""
+    model = project_root / "tests" / "golden" / "onnx" / "torch_image_script.onnx"
+    folder = run(bench, experiment, "own", "--model", str(model), "--scheme", "last-1")
+    run_ = load_run(folder)
+    accuracy = {r.round: r.value for r in run_.rows if r.variant == "int8" and r.metric == "accuracy"}
+    assert accuracy[3] > accuracy[0] + 0.2
+    down = {r.value for r in run_.rows if r.metric == "payload_down" and r.variant == "int8" and r.phase == "download"}
+    assert down, "the classifier alone travels"
+    assert max(down) < 3300
+    done = bench.run("run", str(experiment), "--model", "nowhere.onnx", "--json")
+    assert done.returncode == 2
+    assert "nowhere.onnx" in json.loads(done.stdout)["error"]["message"]
+
+
 def test_resume_without_anything_to_resume(bench: Bench, experiment: Path, reference: Path) -> None:
     done = bench.run("run", str(experiment), "--reports", str(reference.parent.parent), "--resume")
     assert done.returncode == 2

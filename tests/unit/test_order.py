@@ -1,9 +1,9 @@
-"""Orders of kernel calls: always legal, and for small schedules the best there is."""
+"""Order of calls: legal always, and of all legal orders the one whose fullest moment takes the fewest bytes."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -14,99 +14,174 @@ from bench.compiler.order import Task, best_order
 from bench.errors import ConfigError
 
 
-def fullest(tasks: Sequence[Task], sizes: dict[str, int], kept: frozenset[str] = frozenset()) -> int:
-    """Bytes at the fullest task of an order, from the definition: a value lives from its writer to its last reader."""
-    last = {name: index for index, task in enumerate(tasks) for name in task.reads | task.writes}
-    last |= dict.fromkeys(kept, len(tasks))
-    written = {name for task in tasks for name in task.writes}
-    live = {name for name in last if name not in written}
-    peak = 0
-    for index, task in enumerate(tasks):
-        live |= task.writes
-        saved, taken = 0, set()
-        for target, source in task.may_alias:
-            dies = last[source] == index and source not in kept
-            if dies and source not in taken and target not in taken and sizes[target] <= sizes[source]:
-                saved += sizes[target]
-                taken |= {source, target}
-        peak = max(peak, sum(sizes[name] for name in live) + task.scratch - saved)
-        live -= {name for name in live if last[name] == index and name not in kept}
-    return peak
+@dataclass(frozen=True)
+class Problem:
+    tasks: tuple[Task, ...]
+    sizes: Mapping[str, int]
+    kept: frozenset[str]
 
 
-def legal(tasks: Sequence[Task]) -> bool:
-    done: set[str] = set()
-    written: set[str] = set()
-    made = {name for task in tasks for name in task.writes}
-    for task in tasks:
-        if not task.after <= done or not (task.reads & made) <= written:
-            return False
-        done.add(task.name)
-        written |= task.writes
-    return True
+def task(name: str, reads: str = "", writes: str = "", after: str = "", alias: str = "", scratch: int = 0) -> Task:
+    """A task from words; `alias` as "written=read"."""
+    pairs = tuple((pair.split("=")[0], pair.split("=")[1]) for pair in alias.split())
+    return Task(name, frozenset(reads.split()), frozenset(writes.split()), frozenset(after.split()), pairs, scratch)
+
+
+def fullest_moment(problem: Problem, names: Sequence[str]) -> int:
+    """The most bytes that live at once, by walking through the order with a set of what is in memory."""
+    by_name = {task.name: task for task in problem.tasks}
+    tasks = [by_name[name] for name in names]
+    written = {value for task in tasks for value in task.writes}
+    memory = {value for task in tasks for value in task.reads} | problem.kept
+    memory -= written
+    most = sum(problem.sizes[value] for value in memory)
+    for index, now in enumerate(tasks):
+        later = {value for task in tasks[index + 1 :] for value in task.reads} | problem.kept
+        takes = memory | now.writes
+        room = sum(problem.sizes[value] for value in takes) + now.scratch
+        for target, source in now.may_alias:
+            if source not in later and problem.sizes[target] <= problem.sizes[source]:
+                room -= problem.sizes[target]
+                break  # tasks here let one value take another's memory
+        most = max(most, room)
+        memory = takes & later
+    return most
+
+
+def is_legal(problem: Problem, names: Sequence[str]) -> bool:
+    if sorted(names) != sorted(task.name for task in problem.tasks):
+        return False
+    writer = {value: task.name for task in problem.tasks for value in task.writes}
+    place = {name: index for index, name in enumerate(names)}
+    return all(
+        place[before] < place[task.name]
+        for task in problem.tasks
+        for before in (*task.after, *(writer[value] for value in task.reads if value in writer))
+    )
+
+
+def legal_orders(problem: Problem) -> Iterator[tuple[str, ...]]:
+    writer = {value: task.name for task in problem.tasks for value in task.writes}
+    before = {t.name: {*t.after, *(writer[value] for value in t.reads if value in writer)} for t in problem.tasks}
+
+    def extend(done: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if len(done) == len(before):
+            yield done
+        for name, needed in before.items():
+            if name not in done and needed <= set(done):
+                yield from extend((*done, name))
+
+    return extend(())
 
 
 @st.composite
-def schedules(draw: st.DrawFn) -> tuple[list[Task], dict[str, int]]:
-    """Up to seven tasks that read what earlier ones wrote; some wait for another, some have scratch."""
-    count = draw(st.integers(1, 7))
+def problems(draw: st.DrawFn, most: int = 6) -> Problem:
+    """Tasks that read inputs and what tasks before them wrote, shown in any order."""
+    values = ["in0", "in1"]
     tasks: list[Task] = []
-    sizes: dict[str, int] = {}
-    for index in range(count):
-        earlier = [f"v{i}" for i in range(index)]
-        reads = draw(st.sets(st.sampled_from(earlier), max_size=2)) if earlier else set()
-        after = draw(st.sets(st.sampled_from([f"t{i}" for i in range(index)]), max_size=1)) if index else set()
-        sizes[f"v{index}"] = 4 * draw(st.integers(1, 12))
-        tasks.append(
-            Task(f"t{index}", frozenset(reads), frozenset({f"v{index}"}), frozenset(after),
-                 scratch=4 * draw(st.integers(0, 4)))
-        )  # fmt: skip
-    return tasks, sizes
+    for index in range(draw(st.integers(1, most))):
+        name = f"t{index}"
+        reads = draw(st.lists(st.sampled_from(values), max_size=3, unique=True))
+        writes = [f"v{index}{letter}" for letter in "ab"[: draw(st.integers(0, 2))]]
+        after = draw(st.sets(st.sampled_from([task.name for task in tasks]), max_size=2)) if tasks else set()
+        alias = [(writes[0], source) for source in reads if draw(st.booleans())] if writes else []
+        scratch = draw(st.sampled_from([0, 0, 5, 20]))
+        tasks.append(Task(name, frozenset(reads), frozenset(writes), frozenset(after), tuple(alias), scratch))
+        values += writes
+    sizes = {value: draw(st.integers(0, 16)) for value in values}
+    kept = frozenset(draw(st.lists(st.sampled_from(values), max_size=2)))
+    return Problem(tuple(draw(st.permutations(tasks))), sizes, kept)
 
 
-@given(schedules())
-@settings(max_examples=120, deadline=None, derandomize=True)
-def test_a_small_schedule_is_ordered_optimally(schedule: tuple[list[Task], dict[str, int]]) -> None:
-    tasks, sizes = schedule
-    by_name = {task.name: task for task in tasks}
-    found = [by_name[name] for name in best_order(tasks, sizes)]
-    assert sorted(task.name for task in found) == sorted(by_name)
-    assert legal(found)
-    optimum = min(fullest(o, sizes) for o in itertools.permutations(tasks) if legal(o))
-    assert fullest(found, sizes) == optimum
+@given(problems())
+@settings(max_examples=250, deadline=None, derandomize=True)
+def test_no_legal_order_has_a_lower_fullest_moment(problem: Problem) -> None:
+    found = best_order(problem.tasks, problem.sizes, problem.kept)
+    assert is_legal(problem, found)
+    assert fullest_moment(problem, found) == min(fullest_moment(problem, other) for other in legal_orders(problem))
 
 
-@given(schedules())
-@settings(max_examples=60, deadline=None, derandomize=True)
-def test_the_beam_is_legal_and_no_worse_than_what_was_given(schedule: tuple[list[Task], dict[str, int]]) -> None:
-    tasks, sizes = schedule
-    by_name = {task.name: task for task in tasks}
+@given(problems(most=12))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_where_there_are_too_many_states_the_order_is_legal_and_no_worse_than_the_given(problem: Problem) -> None:
+    given: list[str] = []
+    while len(given) < len(problem.tasks):
+        given.append(next(t.name for t in problem.tasks if t.name not in given and is_ready(problem, t, given)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order, "MAX_STATES", 1)
-        found = [by_name[name] for name in best_order(tasks, sizes)]
-    assert legal(found)
-    assert fullest(found, sizes) <= fullest(tasks, sizes)
+        patch.setattr(order, "MAX_STATES", 0)
+        patch.setattr(order, "BEAM_WIDTH", 2)
+        found = best_order(problem.tasks, problem.sizes, problem.kept)
+    assert is_legal(problem, found)
+    assert fullest_moment(problem, found) <= fullest_moment(problem, given)
 
 
-def test_memory_that_dies_with_a_task_may_be_taken() -> None:
-    """Reading `a` last, `add` may write where `a` lies: then 2 x 8 bytes do instead of 3 x 8."""
-    sizes = {"a": 8, "b": 8, "c": 8}
+def is_ready(problem: Problem, task: Task, done: Sequence[str]) -> bool:
+    waiting = [other for other in problem.tasks if other.name not in done]
+    return not task.after & {other.name for other in waiting} and not any(task.reads & o.writes for o in waiting)
+
+
+def test_the_narrow_branch_runs_last_of_two_that_grow() -> None:
+    """Each branch passes through 100 bytes and leaves few: the one that leaves less goes first."""
     tasks = [
-        Task("make a", frozenset(), frozenset({"a"})),
-        Task("make b", frozenset(), frozenset({"b"})),
-        Task("add", frozenset({"a", "b"}), frozenset({"c"}), may_alias=(("c", "a"),)),
-        Task("read a", frozenset({"a"}), frozenset()),
-    ]
-    names = best_order(tasks, sizes)
-    assert names.index("read a") < names.index("add")
+        task("a1", "x", "a"), task("a2", "a", "a_left"), task("b1", "x", "b"), task("b2", "b", "b_left"),
+        task("join", "a_left b_left", "y"),
+    ]  # fmt: skip
+    sizes = {"x": 0, "a": 100, "a_left": 30, "b": 100, "b_left": 1, "y": 1}
+    assert best_order(tasks, sizes) == ("b1", "b2", "a1", "a2", "join")
 
 
-def test_tasks_that_wait_for_each_other_are_refused() -> None:
-    one = Task("one", frozenset({"y"}), frozenset({"x"}))
-    two = Task("two", frozenset({"x"}), frozenset({"y"}))
-    with pytest.raises(ConfigError, match="circle"):
-        best_order([one, two], {"x": 4, "y": 4})
+def test_what_must_come_after_does_though_it_would_free_memory_at_once() -> None:
+    sizes = {"big": 1000, "x": 1, "y": 1}
+    slow = task("slow", "x", "y", scratch=50)
+    assert best_order([slow, task("free", "big")], sizes) == ("free", "slow")
+    assert best_order([slow, task("free", "big", after="slow")], sizes) == ("slow", "free")
+
+
+@pytest.mark.parametrize(
+    ("alias", "y", "kept", "expected"),
+    [
+        ("y=x", 20, "y w", ("twin", "plain")),
+        ("", 20, "y w", ("plain", "twin")),
+        ("y=x", 60, "y w", ("plain", "twin")),
+        ("y=x", 20, "y w x", ("plain", "twin")),
+    ],
+    ids=["in place", "not declared", "does not fit", "does not die"],
+)
+def test_a_value_in_the_memory_of_one_that_dies_counts_once(
+    alias: str, y: int, kept: str, expected: tuple[str, ...]
+) -> None:
+    """`plain` turns z (30) into w (10), `twin` x (50) into y. In place, twin takes nothing: first it, 80 bytes against
+    90. Else it is better off behind plain, which has freed 20."""
+    tasks = [task("twin", "x", "y", alias=alias), task("plain", "z", "w")]
+    assert best_order(tasks, {"x": 50, "y": y, "z": 30, "w": 10}, frozenset(kept.split())) == expected
+
+
+def test_whoever_reads_a_value_beside_runs_before_its_memory_is_taken() -> None:
+    """42 bytes; the other way x would still be needed, and y lie elsewhere: 82."""
+    tasks = (task("over", "x", "y", alias="y=x"), task("look", "x", "z"))
+    assert best_order(tasks, {"x": 40, "y": 40, "z": 2}) == ("look", "over")
+
+
+def test_kept_values_live_to_the_end() -> None:
+    """The result of `early` waits for nobody; kept, it is better written last."""
+    tasks = [task("early", "", "result"), task("wide", "", "w"), task("sink", "w")]
+    assert best_order(tasks, {"result": 10, "w": 100}, frozenset({"result"})) == ("wide", "sink", "early")
 
 
 def test_nothing_to_order() -> None:
     assert best_order([], {}) == ()
+
+
+def test_a_circle_is_refused() -> None:
+    with pytest.raises(ConfigError, match="circle"):
+        best_order([task("a", "y", "x"), task("b", "x", "y")], {"x": 1, "y": 1})
+    with pytest.raises(ConfigError, match="circle"):
+        best_order([task("a", after="b"), task("b", after="a"), task("c")], {})
+
+
+@pytest.mark.xfail(strict=True, raises=StopIteration, reason="the beam search runs out of states before `given` looks")
+def test_a_circle_is_refused_where_there_are_too_many_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "MAX_STATES", 0)
+    free = [task(f"t{index}", "", f"v{index}") for index in range(3)]
+    with pytest.raises(ConfigError, match="circle"):
+        best_order([*free, task("a", after="b"), task("b", after="a")], {f"v{index}": 1 for index in range(3)})

@@ -21,7 +21,7 @@ def write(name: str, sample: np.ndarray, result: np.ndarray) -> None:
 
 
 def torch_models() -> None:
-    """A residual network, a MobileNet's block, a 1-D network, an autoencoder."""
+    """A residual network, a MobileNet's block, a 1-D network, an autoencoder, an image's classifier."""
     import torch
     from torch import nn
 
@@ -70,11 +70,15 @@ def torch_models() -> None:
         nn.Linear(40, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 16), nn.ReLU(),
         nn.Linear(16, 40),
     )  # fmt: skip
+    image = nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 6 * 6, 10),
+    )  # fmt: skip
     cases = {
         "resnet": (ResNet(), (3, 16, 16)),
         "mobile": (mobile, (3, 16, 12)),
         "series": (series, (4, 32)),
         "autoencoder": (autoencoder, (40,)),
+        "image": (image, (1, 14, 14)),
     }
     for name, (model, shape) in cases.items():
         for module in model.modules():  # statistics as after some training, not those of a new network
