@@ -101,7 +101,7 @@ def conv_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
     """Bytes of scratch of a forward convolution; as conv2d_scratch in firmware/engine/shapes.hpp."""
     height, width, channels = graph.shape_of(node.inputs[0])
     op = node.conv
-    covers = op.kernel == (height, width) and op.pad == (0, 0)
+    covers = op.kernel == (height, width) and op.pad == (0, 0) and node.shape[:2] == (1, 1)
     reads_directly = covers or (op.kernel == (1, 1) and op.pad == (0, 0))
     return 0 if reads_directly else op.taps * channels * (1 if dtype == "int8" else 4)
 

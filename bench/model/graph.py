@@ -201,7 +201,8 @@ def is_depthwise(graph: Graph, node: Node) -> bool:
 
 def is_dense(graph: Graph, node: Node) -> bool:
     """A convolution whose kernel covers its whole input once: a fully connected layer."""
-    return node.is_conv and node.conv.groups == 1 and node.conv.kernel == graph.shape_of(node.inputs[0])[:2]
+    covers = node.is_conv and node.conv.kernel == graph.shape_of(node.inputs[0])[:2]
+    return covers and node.conv.groups == 1 and node.shape[:2] == (1, 1)
 
 
 def gives_sums(graph: Graph, node: Node) -> bool:

@@ -25,7 +25,7 @@ struct Conv2dShape {
   // Every window lies inside x, and neighbouring windows need no copy: a 1x1 kernel, or one that covers x once.
   constexpr bool reads_directly() const {
     if (pad_top != 0 || pad_left != 0) return false;
-    return taps() == 1 || (kernel_h == in_h && kernel_w == in_w);
+    return taps() == 1 || (kernel_h == in_h && kernel_w == in_w && positions() == 1);
   }
 };
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from engine_targets import HostTarget
 from float32_cases import convs, depthwise_convs, pools, upsamplings
-from float32_reference import Array, Conv, Pool, Upsampling, packed, windows
+from float32_reference import Array, Axis, Conv, Pool, Upsampling, packed, windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from int8_backward_cases import int8s, ints
@@ -93,6 +93,15 @@ def test_depthwise2d(conv: Conv, seed: int, bounds: Array, data: st.DataObject) 
     shifts = call[1][6]
     assert isinstance(shifts, np.ndarray)
     np.testing.assert_array_equal(output(call, conv.y_shape), requantised(conv_sums(conv, call), shifts, bounds))
+
+
+def test_a_kernel_as_large_as_its_input_may_still_leave_it() -> None:
+    """Two outputs of which the second reads one column behind the input: zeros, not what lies there in memory."""
+    conv = Conv(Axis(1, 1, 1, 1, 0), Axis(2, 2, 2, 1, 0), 1, 1, 1)
+    behind = np.array([1, 2, 100, 100], np.int8)
+    call: Call = ("conv2d_logits", [conv.fields, behind[:2], np.ones(2, np.int8), None, 1, ints(0), guarded(2),
+                                    guarded(2, np.int32)])  # fmt: skip
+    np.testing.assert_array_equal(output(call, (2,)), [3, 2])
 
 
 @given(n=st.integers(1, 40), seed=SEEDS, lefts=st.tuples(st.integers(0, 15), st.integers(0, 15)),

@@ -1,89 +1,214 @@
-"""Order, in-place reuse and addresses of whole training steps, replayed byte by byte."""
+"""Order, in-place reuse and addresses together: a step is replayed over an arena that remembers who wrote each byte."""
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from bench.compiler.arrange import Arranged
-from bench.compiler.compile import Compiled
-from bench.compiler.recipe import Recipe, compile_recipe
+from bench.compiler.adapters import insert
+from bench.compiler.arrange import Arranged, arrange
+from bench.compiler.differentiate import Call, Dtype, Schedule, differentiate
+from bench.compiler.scheme import choose
+from bench.model.graph import Graph
+from bench.model.zoo import load_zoo, zoo_names
+from bench.model.zoo.builder import Builder
 
-RECIPES = [
-    Recipe("demo-cnn"),
-    Recipe("lenet-5", "last-2"),
-    Recipe("lenet-5", "lite-residual", dtype="float32"),
-    Recipe("ds-cnn", "sparse-25"),
-    Recipe("ds-cnn", dtype="float32"),
-    Recipe("resnet-8"),
-    Recipe("resnet-8", "low-rank-4"),
-    Recipe("autoencoder"),
-    Recipe("mcunet-5fps", "tte-49kb"),
+SCHEMES = ("full", "bias", "last-2", "sparse-10")
+CASES: list[tuple[str, str, Dtype]] = [
+    *(
+        (name, scheme, "int8")
+        for name in zoo_names()
+        for scheme in SCHEMES
+        if (name, scheme) != ("mcunet-5fps", "full")
+    ),
+    *((name, scheme, "float32") for name in ("demo-cnn", "lenet-5", "ds-cnn", "autoencoder") for scheme in SCHEMES),
+    ("mcunet-5fps", "tte-49kb", "int8"),
+    ("mcunet-5fps", "tte-49kb", "float32"),
+    ("lenet-5", "lite-residual", "int8"),
+    ("resnet-8", "low-rank-2", "float32"),
+    ("resnet-8", "last-3", "float32"),
+    ("ds-cnn", "lite-residual", "int8"),
+    ("autoencoder", "low-rank-2", "int8"),
 ]
 
-
-@pytest.fixture(scope="module", params=RECIPES, ids=[f"{r.model}-{r.scheme}-{r.dtype}" for r in RECIPES])
-def compiled(request: pytest.FixtureRequest) -> Compiled:
-    return compile_recipe(request.param)
+FREE, SCRATCH = -1, -2
 
 
-def replay(arranged: Arranged) -> int:
-    """Runs the calls on an arena that knows whose byte is whose; returns one above the highest byte that was used.
+def schedule_of(graph: Graph, scheme: str, dtype: Dtype = "int8") -> Schedule:
+    model = insert(graph, scheme)
+    return differentiate(model, choose(model, scheme), dtype)
 
-    A call may write where something lies that it reads only in pairs that it declares as in place.
-    """
-    values = arranged.schedule.values
-    owner: dict[int, str] = {}
-    top = 0
-    for call in arranged.calls:
+
+class Replay:
+    """An arena in which every byte knows the value that was last written to it."""
+
+    def __init__(self, arranged: Arranged) -> None:
+        self.values = arranged.schedule.values
+        self.offsets = arranged.offsets
+        self.scratch = arranged.scratch
+        self.ids = {name: index for index, name in enumerate(self.values)}
+        self.owner: NDArray[np.int64] = np.full(arranged.arena_bytes, FREE)
+
+    def span(self, name: str) -> slice:
+        start = self.offsets[name]
+        assert start >= 0
+        assert start + self.values[name].bytes <= len(self.owner), f"{name} ends outside of the arena"
+        return slice(start, start + self.values[name].bytes)
+
+    def holds(self, name: str) -> bool:
+        return bool((self.owner[self.span(name)] == self.ids[name]).all())
+
+    def run(self, call: Call) -> None:
+        """What it reads must be there, and what it may not overwrite must be there still when it is done."""
         for name in call.reads.values():
-            start = arranged.offsets[name]
-            kept = all(owner.get(byte) == name for byte in range(start, start + values[name].bytes))
-            assert kept, f"{call.name} reads {name}, which has been overwritten"
-        taken = {}
-        for role, name in call.writes.items():
-            start = arranged.offsets[name]
-            allowed = {call.reads[read] for written, read in call.in_place if written == role}
-            for byte in range(start, start + values[name].bytes):
-                assert byte not in taken, f"{call.name} writes {name} over {taken.get(byte)}"
-                taken[byte] = name
-                read_now = owner.get(byte) in set(call.reads.values()) - allowed
-                assert not read_now, f"{call.name} writes {name} where it reads {owner.get(byte)}"
+            assert self.holds(name), f"{call.name} reads {name}, which is overwritten"
         if call.scratch:
-            start = arranged.scratch[call.name]
-            for byte in range(start, start + call.scratch):
-                assert byte not in taken, f"{call.name}: scratch over what it writes"
-                assert owner.get(byte) not in call.reads.values(), f"{call.name}: scratch over what it reads"
-                taken[byte] = "scratch"
-        owner |= taken
-        top = max([top, *(byte + 1 for byte in taken)])
-    return top
+            start = self.scratch[call.name]
+            assert start % 4 == 0
+            assert start + call.scratch <= len(self.owner)
+            self.owner[start : start + call.scratch] = SCRATCH
+        for name in call.writes.values():
+            self.owner[self.span(name)] = self.ids[name]
+        for name in call.writes.values():
+            assert self.holds(name), f"{call.name} writes two values to one place"
+        if call.scratch:
+            assert (self.owner[start : start + call.scratch] == SCRATCH).all(), f"{call.name} writes into its scratch"
+        for role, name in call.reads.items():
+            over = [written for written, read in call.in_place if read == role]
+            shared = [call.writes[w] for w in over if self.offsets[call.writes[w]] == self.offsets[name]]
+            assert shared or self.holds(name), f"{call.name} overwrites {name} while it reads it"
 
 
-def test_nothing_is_overwritten_before_its_last_reader(compiled: Compiled) -> None:
-    top = replay(compiled.arranged)
-    assert compiled.arranged.arena_bytes - 8 < top <= compiled.arranged.arena_bytes, "the arena is as large as needed"
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
+def arranged(request: pytest.FixtureRequest) -> Arranged:
+    name, scheme, dtype = request.param
+    return arrange(schedule_of(load_zoo(name), scheme, dtype))
 
 
-def test_the_zoo_is_placed_at_its_bound(compiled: Compiled) -> None:
-    assert compiled.arranged.arena_bytes == compiled.arranged.lower_bound_bytes
+def test_no_call_reads_what_another_has_overwritten(arranged: Arranged) -> None:
+    replay = Replay(arranged)
+    for call in arranged.calls:
+        replay.run(call)
 
 
-def test_no_order_takes_more_than_the_program_s_own(compiled: Compiled) -> None:
-    from bench.compiler.arrange import arrange
-
-    plain = arrange(compiled.arranged.schedule, reorder=False)
-    assert compiled.arranged.arena_bytes <= plain.arena_bytes
-    replay(plain)
-
-
-def test_inference_alone_reads_what_it_wrote(compiled: Compiled) -> None:
-    """infer() leaves the training's calls out; what it reads must not depend on them."""
-    written: set[str] = set()
-    for call in compiled.arranged.calls:
+def test_inference_over_the_same_addresses_is_sound_too(arranged: Arranged) -> None:
+    """Calls that only training needs are left out; bytes may hold anything, as a step's remains."""
+    replay = Replay(arranged)
+    for call in arranged.calls:
         if call.forward and not call.training:
-            assert set(call.reads.values()) <= written, call.name
-            written |= set(call.writes.values())
+            replay.run(call)
 
 
-def test_every_offset_is_aligned(compiled: Compiled) -> None:
-    assert all(offset % 4 == 0 for offset in compiled.arranged.offsets.values())
+def test_the_order_is_legal_and_loses_no_call(arranged: Arranged) -> None:
+    assert sorted(call.name for call in arranged.calls) == sorted(call.name for call in arranged.schedule.calls)
+    ran: set[str] = set()
+    for call in arranged.calls:
+        assert set(call.after) <= ran
+        ran.add(call.name)
+
+
+def test_every_address_suits_its_elements(arranged: Arranged) -> None:
+    """Kernels read and write words."""
+    assert all(offset % 4 == 0 for offset in arranged.offsets.values())
+    assert arranged.offsets.keys() == arranged.schedule.values.keys()
+    assert arranged.scratch.keys() == {call.name for call in arranged.calls if call.scratch}
+
+
+def test_sizes_agree(arranged: Arranged) -> None:
+    """The arena ends with the highest value, but for alignment, and holds what lives at the fullest moment."""
+    values = arranged.schedule.values
+    top = max(arranged.offsets[name] + value.bytes for name, value in values.items())
+    top = max([top, *(arranged.scratch[call.name] + call.scratch for call in arranged.calls if call.scratch)])
+    assert arranged.arena_bytes % 8 == 0
+    assert top <= arranged.arena_bytes < top + 12
+    assert arranged.lower_bound_bytes <= arranged.arena_bytes
+    fullest = max(
+        sum(block.size for block in arranged.blocks if block.lower <= step < block.upper)
+        for step in range(len(arranged.calls))
+    )
+    assert arranged.lower_bound_bytes == -(-fullest // 8) * 8
+
+
+def test_blocks_live_as_long_as_what_shares_them(arranged: Arranged) -> None:
+    """For the plan's pictures: at each call, blocks cover what it reads and writes, and its scratch."""
+    blocks = {block.name: block for block in arranged.blocks}
+    at = {name: arranged.placement.offsets[name] for name in blocks}
+    for step, call in enumerate(arranged.calls):
+        live = [block for block in arranged.blocks if block.lower <= step < block.upper]
+        for name in (*call.reads.values(), *call.writes.values()):
+            start, size = arranged.offsets[name], arranged.schedule.values[name].bytes
+            assert any(at[b.name] <= start and start + size <= at[b.name] + b.size for b in live), (call.name, name)
+        if call.scratch:
+            assert blocks[f"scratch:{call.name}"] in live
+
+
+# --- what it is worth ---
+
+
+def test_demo_cnn_by_hand() -> None:
+    """At the pool conv1 (1,728 bytes), the input (196), and the winners (108) live, and the pool's output (432) in
+    conv1's place or beside it; at the pool's gradient d_conv1 (1,728), d_pool1 (432), winners and input do: no order
+    avoids that."""
+    arranged = arrange(schedule_of(load_zoo("demo-cnn"), "full"))
+    assert arranged.lower_bound_bytes >= 1_728 + 432 + 108 + 196
+    assert arranged.arena_bytes == arranged.lower_bound_bytes
+
+
+def test_a_sparse_scheme_trains_mcunet_in_the_memory_of_inference() -> None:
+    """Input and output of the fullest layer, 163,840 bytes: the backward pass fits below."""
+    graph = load_zoo("mcunet-5fps")
+    fullest = max(graph.node(node.inputs[0]).size + node.size for node in graph.nodes[1:] if node.is_conv)
+    assert arrange(schedule_of(graph, "tte-49kb")).arena_bytes == fullest == 163_840
+
+
+def test_the_same_schedule_is_arranged_the_same_way() -> None:
+    first, again = (arrange(schedule_of(load_zoo("resnet-8"), "sparse-10")) for _ in range(2))
+    assert first.calls == tuple(
+        dataclasses.replace(call, node=first.calls[i].node) for i, call in enumerate(again.calls)
+    )
+    assert (first.offsets, first.scratch, first.placement) == (again.offsets, again.scratch, again.placement)
+
+
+def test_without_reordering_the_calls_stay_as_they_are() -> None:
+    schedule = schedule_of(load_zoo("lenet-5"), "full")
+    arranged = arrange(schedule, reorder=False)
+    assert arranged.calls == schedule.calls
+    replay = Replay(arranged)
+    for call in arranged.calls:
+        replay.run(call)
+
+
+def test_of_two_wide_branches_one_is_finished_first() -> None:
+    """Beside each other both would hold 2,048 bytes between their layers."""
+    net = Builder("net", (8, 8, 1), 0)
+    trunk = net.conv(1, 3)
+    wide = [net.conv(32, 1, source=trunk), net.conv(32, 1, source=trunk)]
+    narrow = [net.conv(1, 1, source=name) for name in wide]
+    net.add(*narrow)
+    net.dense(2, activation="linear")
+    schedule = schedule_of(net.graph(), "last-1")
+    assert arrange(schedule, reorder=False).arena_bytes > 4_096
+    assert arrange(schedule).arena_bytes < 2_048 + 4 * 64
+
+
+def test_a_sum_takes_the_memory_of_a_term_that_dies() -> None:
+    net = Builder("net", (16, 16, 1), 0)
+    trunk = net.conv(8, 3)
+    net.add(trunk, net.conv(8, 3, source=trunk))
+    net.global_average()
+    net.dense(2, activation="linear")
+    arranged = arrange(schedule_of(net.graph(), "last-1"))
+    assert arranged.offsets["add1"] in (arranged.offsets["conv1"], arranged.offsets["conv2"])
+    assert arranged.arena_bytes < 2 * 2_048 + 100 + 8, "two maps and a patch, not three maps"
+
+
+@pytest.mark.parametrize("scheme", ["full", "sparse-10"])
+@pytest.mark.parametrize("name", ["demo-cnn", "lenet-5", "ds-cnn", "resnet-8"])
+@pytest.mark.xfail(strict=False, reason="a small value in the place of a large one keeps all of its bytes")
+def test_in_place_reuse_is_never_worse_than_none(name: str, scheme: str) -> None:
+    schedule = schedule_of(load_zoo(name), scheme)
+    apart = [dataclasses.replace(call, in_place=()) for call in schedule.calls]
+    assert arrange(schedule).arena_bytes <= arrange(dataclasses.replace(schedule, calls=tuple(apart))).arena_bytes
