@@ -150,7 +150,7 @@ def _read(function: _Function, mnemonic: str, operands: str) -> None:
     elif mnemonic == "blx" and not _TARGET.match(operands):
         function.indirect = True
     elif mnemonic.startswith("b") and (target := _TARGET.match(operands)):
-        if target.group(1) != function.name:
+        if target.group(1) != function.name or mnemonic == "bl":
             function.calls.add(target.group(1))
     elif mnemonic == "bx" and operands != "lr":
         function.indirect = function.indirect or operands not in ("ip", "pc")

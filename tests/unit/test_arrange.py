@@ -205,10 +205,20 @@ def test_a_sum_takes_the_memory_of_a_term_that_dies() -> None:
     assert arranged.arena_bytes < 2 * 2_048 + 100 + 8, "two maps and a patch, not three maps"
 
 
-@pytest.mark.parametrize("scheme", ["full", "sparse-10"])
-@pytest.mark.parametrize("name", ["demo-cnn", "lenet-5", "ds-cnn", "resnet-8"])
-@pytest.mark.xfail(strict=False, reason="a small value in the place of a large one keeps all of its bytes")
+WASTEFUL = pytest.mark.xfail(strict=True, reason="a small value in the place of a large one keeps all of its bytes")
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("resnet-8", "full"),
+        ("ds-cnn", "bias"),
+        pytest.param("demo-cnn", "full", marks=WASTEFUL),
+        pytest.param("lenet-5", "full", marks=WASTEFUL),
+        pytest.param("ds-cnn", "sparse-10", marks=WASTEFUL),
+    ],
+)
 def test_in_place_reuse_is_never_worse_than_none(name: str, scheme: str) -> None:
     schedule = schedule_of(load_zoo(name), scheme)
-    apart = [dataclasses.replace(call, in_place=()) for call in schedule.calls]
-    assert arrange(schedule).arena_bytes <= arrange(dataclasses.replace(schedule, calls=tuple(apart))).arena_bytes
+    apart = tuple(dataclasses.replace(call, in_place=()) for call in schedule.calls)
+    assert arrange(schedule).arena_bytes <= arrange(dataclasses.replace(schedule, calls=apart)).arena_bytes
