@@ -150,7 +150,8 @@ def _read(function: _Function, mnemonic: str, operands: str) -> None:
     elif mnemonic == "blx" and not _TARGET.match(operands):
         function.indirect = True
     elif mnemonic.startswith("b") and (target := _TARGET.match(operands)):
-        if target.group(1) != function.name or mnemonic == "bl":
+        # A bl into its own middle is a far jump of Thumb-1; to its own beginning, a recursion.
+        if target.group(1) != function.name or (mnemonic == "bl" and "+" not in operands.split("<")[-1]):
             function.calls.add(target.group(1))
     elif mnemonic == "bx" and operands != "lr":
         function.indirect = function.indirect or operands not in ("ip", "pc")
