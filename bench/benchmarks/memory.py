@@ -31,7 +31,7 @@ from bench.stepping import step_on_core
 
 ENVS = ("netduinoplus2", "olimex_stm32_h405", "netduino2", "b_l475e_iot01a", "microbit",
         "mps2_an386", "mps2_an385", "mps2_an500", "mps2_an505")  # fmt: skip
-SCHEMES = ("full", "last-2", "bias", "sparse-25", "low-rank-4", "lite-residual")
+SCHEMES = ("full", "bias", "sparse-25", "low-rank-4")
 MCUNET = "mcunet-5fps"
 STEPS: tuple[tuple[str, Dtype], ...] = (("full", "float32"), ("full", "int8"), ("sparse-25", "int8"))
 """From standard training to what this bench is for; both ends by the same compiler."""
