@@ -63,7 +63,11 @@ def _ordered(schedule: Schedule) -> tuple[Call, ...]:
             reads=frozenset(call.reads.values()),
             writes=frozenset(call.writes.values()),
             after=frozenset(call.after),
-            may_alias=tuple((call.writes[written], call.reads[read]) for written, read in call.in_place),
+            may_alias=tuple(
+                (call.writes[written], call.reads[read])
+                for written, read in call.in_place
+                if _fits(schedule.values, call.writes[written], call.reads[read])
+            ),
             scratch=call.scratch,
         )
         for call in schedule.calls
@@ -98,7 +102,8 @@ def _shared(calls: Sequence[Call], values: Mapping[str, Value], lives: Mapping[s
 
 
 def _fits(values: Mapping[str, Value], target: str, source: str) -> bool:
-    return values[target].bytes <= values[source].bytes
+    """A smaller value would keep all of the larger one's bytes for as long as it lives: it is placed by itself."""
+    return _rounded(values[target].bytes) == _rounded(values[source].bytes)
 
 
 def _blocks(

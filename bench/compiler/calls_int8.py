@@ -28,7 +28,7 @@ class Int8:
             return self._x.input
         if name in self._x.outputs:
             return self._x.outputs[name]
-        if name == "logits":
+        if name == f"wide_{self._e.graph.nodes[-1].name}":
             return self._x.outputs[self._e.graph.nodes[-1].name]
         node = self._e.graph.node(name)
         return input_exponent(self._x, node) + self._x.weights[name].exponent

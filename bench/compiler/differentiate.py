@@ -240,7 +240,7 @@ class _Builder:
         last = self.graph.nodes[-1]
         logits = last.name
         if self.dtype == "int8" and not g.gives_sums(self.graph, last):
-            logits = self.value("logits", "logits", last.size)
+            logits = self.value(f"wide_{last.name}", "logits", last.size)
             self.call("widen", last, {"x": last.name}, {"y": logits}, forward=True)
         reads = {"logits": logits}
         if self.graph.reconstructs:

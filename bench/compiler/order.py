@@ -53,7 +53,7 @@ def best_order(tasks: Sequence[Task], sizes: Mapping[str, int], kept: frozenset[
     lattice = _Lattice(tasks, sizes, kept)
     path = lattice.exact()
     if path is None:
-        path = min((lattice.beam(), lattice.given()), key=lattice.fullest)
+        path = min((lattice.given(), lattice.beam()), key=lattice.fullest)
     return tuple(tasks[index].name for index in path)
 
 

@@ -28,6 +28,22 @@ Loss = Literal["softmax_cross_entropy", "mean_squared_error"]
 INPUT = "input"
 """What the first nodes read."""
 
+_WORDS = """
+alignas alignof and and_eq asm auto bitand bitor bool case catch char char16_t char32_t class compl const const_cast
+constexpr continue decltype default delete do double dynamic_cast else enum explicit export extern false float for
+friend goto if inline int long main mutable namespace new noexcept not not_eq nullptr operator or or_eq private
+protected public register reinterpret_cast return short signed sizeof static static_assert static_cast std struct switch
+template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t
+while xor xor_eq NULL Arena Params input ftte
+"""
+_RESERVED = frozenset(_WORDS.split())
+_PREFIXES = ("d_", "gate_", "saved_", "wide_", "winners_")
+
+
+def is_reserved(name: str) -> bool:
+    """C++ or an emitted program has another use for this name: a node cannot bear it."""
+    return name in _RESERVED or name.startswith(_PREFIXES)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -133,8 +149,11 @@ class Graph:
         if min(self.input_shape) < 1:
             raise ConfigError(f"model {self.name}: input shape {self.input_shape} has an empty side")
         for node in self.nodes:
-            if not node.name.isidentifier() or node.name in known:
-                raise ConfigError(f"model {self.name}: node {node.name!r}: not an identifier, or used twice")
+            if not node.name.isidentifier() or node.name in known or is_reserved(node.name):
+                raise ConfigError(
+                    f"model {self.name}: node {node.name!r}: not an identifier, used twice, or a name that emitted "
+                    "programs use themselves"
+                )
             missing = [name for name in node.inputs if name not in known]
             if missing:
                 raise ConfigError(

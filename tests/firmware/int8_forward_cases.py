@@ -1,12 +1,15 @@
-"""What the tests of the int8 forward pass share: sources, ranges, and calls with random arguments."""
+"""What the tests of the int8 forward pass share: sources, ranges, guarded outputs, calls with random arguments."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from engine_targets import Argument
-from float32_reference import Array, Conv, Pool, Upsampling
+from float32_cases import axes, convs, depthwise_convs
+from float32_reference import Array, Axis, Conv, Pool, Upsampling
+from hypothesis import strategies as st
 from int8_backward_cases import int8s, ints, splits
 from numpy.typing import NDArray
 
@@ -19,40 +22,91 @@ LINEAR, RELU, RELU6 = ints(-128, 127), ints(0, 127), ints(0, 96)
 RANGES = (LINEAR, RELU, RELU6)
 Call = tuple[str, list[Argument]]
 
+GUARD = 85
+GUARDS = 8
 
-def guarded(size: int, dtype: type = np.int8) -> NDArray[np.generic]:
-    """Room for an output, and eight elements behind it that nobody may write."""
-    return np.full(size + 8, 85, dtype)
+
+def guarded(size: int, dtype: Any = np.int8) -> NDArray[Any]:
+    """Room for `size` elements and eight more behind; before it, in `base`, eight more: nobody may write those."""
+    return np.full(GUARDS + size + GUARDS, GUARD, dtype)[GUARDS:]
+
+
+def guarded_copy(values: Array) -> NDArray[Any]:
+    """Of an input in whose place a kernel may write."""
+    room = guarded(values.size, values.dtype)
+    room[: values.size] = values.reshape(-1)
+    return room
+
+
+def content(room: Argument, size: int) -> Array:
+    """What a kernel wrote into guarded room, and nothing around it."""
+    assert isinstance(room, np.ndarray)
+    assert room.base is not None
+    assert (room.base[:GUARDS] == GUARD).all(), "written before the start"
+    assert (room[size:] == GUARD).all(), "written behind the end"
+    return room[:size]
+
+
+def one_dimensional(conv: Conv) -> Conv:
+    return Conv(Axis(1, 1, 1, 1, 0), conv.columns, conv.in_c, conv.out_c, conv.groups)
+
+
+def all_convs() -> st.SearchStrategy[Conv]:
+    return st.one_of(convs(), convs().map(one_dimensional))
+
+
+def all_depthwise_convs() -> st.SearchStrategy[Conv]:
+    return st.one_of(depthwise_convs(), depthwise_convs().map(one_dimensional))
+
+
+@st.composite
+def pools_without_padding(draw: st.DrawFn) -> Pool:
+    """Nor do windows reach behind the map; a stride may leave some of it unread."""
+
+    def axis() -> Axis:
+        drawn = draw(axes())
+        read = (drawn.outputs - 1) * drawn.stride + drawn.kernel
+        return Axis(read + draw(st.integers(0, 2)), drawn.outputs, drawn.kernel, drawn.stride, 0)
+
+    return Pool(axis(), axis(), draw(st.integers(1, 9)))
 
 
 def biases(generator: np.random.Generator, channels: int) -> NDArray[np.int32]:
-    """Of all sizes up to what a stored bias may be."""
-    return (generator.normal(0, 1, channels) * 2.0 ** generator.uniform(0, 27, channels)).astype(np.int32)
+    """Of all sizes up to what a stored bias may be, 2^29."""
+    real = generator.normal(0, 1, channels) * 2.0 ** generator.uniform(0, 29, channels)
+    return np.clip(real, -(2**29), 2**29).astype(np.int32)
 
 
-def conv_call(generator: np.random.Generator, conv: Conv, trained_in: int, bounds: Array) -> Call:
-    shifts = generator.integers(0, 31, conv.out_c, np.int8)
-    weights = splits(int8s(generator, *conv.w_shape), trained_in)
-    y = guarded(int(np.prod(conv.y_shape)))
-    return "conv2d", [conv.fields, int8s(generator, *conv.x_shape), *weights, trained_in,
-                      biases(generator, conv.out_c), shifts, bounds, scratch(conv), y]  # fmt: skip
+def scratch_for(conv: Conv) -> NDArray[np.int8] | None:
+    """A window's content; null where every window is read in x itself."""
+    unpadded = conv.rows.pads[0] == conv.columns.pads[0] == 0
+    pointwise = conv.rows.kernel == conv.columns.kernel == 1
+    whole = all(axis.kernel == axis.size and axis.outputs == 1 for axis in (conv.rows, conv.columns))
+    taps = conv.rows.kernel * conv.columns.kernel
+    return None if unpadded and (pointwise or whole) else guarded(taps * conv.in_c)
 
 
-def logits_call(generator: np.random.Generator, conv: Conv, trained_in: int) -> Call:
-    name, arguments = conv_call(generator, conv, trained_in, LINEAR)
+def conv_call(generator: np.random.Generator, conv: Conv, w: Array, trained_in: int, bounds: Array) -> Call:
+    """x, trained, frozen, trained_in, bias, shifts, range, scratch, y."""
+    shifts = generator.integers(0, generator.choice([4, 12, 31]), conv.out_c, np.int8)
+    return "conv2d", [conv.fields, int8s(generator, *conv.x_shape), *splits(w, trained_in), trained_in,
+                      biases(generator, conv.out_c), shifts, bounds, scratch_for(conv),
+                      guarded(int(np.prod(conv.y_shape)))]  # fmt: skip
+
+
+def logits_call(generator: np.random.Generator, conv: Conv, w: Array, trained_in: int) -> Call:
+    name, arguments = conv_call(generator, conv, w, trained_in, LINEAR)
     return f"{name}_logits", [*arguments[:6], arguments[8], guarded(int(np.prod(conv.y_shape)), np.int32)]
 
 
-def depthwise_call(generator: np.random.Generator, conv: Conv, trained_in: int, bounds: Array) -> Call:
-    w = int8s(generator, conv.rows.kernel, conv.columns.kernel, conv.in_c)
-    shifts = generator.integers(0, 31, conv.out_c, np.int8)
-    y = guarded(int(np.prod(conv.y_shape)))
-    return "depthwise2d", [conv.fields, int8s(generator, *conv.x_shape), *splits(w, trained_in), trained_in,
-                           biases(generator, conv.out_c), shifts, bounds, y]  # fmt: skip
+def depthwise_call(generator: np.random.Generator, conv: Conv, w: Array, trained_in: int, bounds: Array) -> Call:
+    _, arguments = conv_call(generator, conv, w, trained_in, bounds)
+    return "depthwise2d", [*arguments[:8], arguments[9]]
 
 
-def scratch(conv: Conv) -> NDArray[np.generic]:
-    return guarded(conv.rows.kernel * conv.columns.kernel * conv.in_c)
+def depthwise_shape(conv: Conv) -> tuple[int, int, int]:
+    """Of its weights."""
+    return conv.rows.kernel, conv.columns.kernel, conv.in_c
 
 
 def max_pool_call(generator: np.random.Generator, pool: Pool) -> Call:

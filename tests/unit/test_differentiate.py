@@ -12,9 +12,9 @@ import pytest
 from bench.compiler.adapters import insert
 from bench.compiler.differentiate import Call, Dtype, Schedule, differentiate, winner_bits
 from bench.compiler.scheme import Trained, choose
-from bench.model.graph import INPUT, Graph, Window
+from bench.model.graph import INPUT, Graph
 from bench.model.zoo import load_zoo, zoo_names
-from bench.model.zoo.builder import Builder
+from bench.model.zoo.builder import Builder, Padding
 from bench.model.zoo.mcunet_5fps import TABLE
 
 ALL = [(name, scheme) for name in zoo_names() for scheme in ("full", "bias", "last-2", "sparse-10")] + [
@@ -318,10 +318,17 @@ def test_what_may_be_computed_in_place_is_of_the_call_s_own_values(schedule: Sch
                 "add", "max_pool", "slice_channels", "gate_gradient", "add_gradients", "softmax_cross_entropy",
                 "mean_squared_error",
             }, call.name  # fmt: skip
-            if call.kernel == "max_pool":
-                assert call.node is not None
-                assert isinstance(call.node.op, Window)
-                assert call.node.op.pad == (0, 0), "with padding an output would run ahead of what is still read"
+
+
+@pytest.mark.parametrize(("pad", "pairs"), [("valid", (("y", "x"),)), ("same", ()), (1, ())])
+def test_a_max_pool_works_in_place_unless_it_is_padded(pad: Padding, pairs: tuple[tuple[str, str], ...]) -> None:
+    """With padding an output would run ahead of what is still to be read."""
+    net = Builder("net", (7, 7, 2), 0)
+    net.conv(3, 3)
+    net.max_pool(3, stride=1, pad=pad)
+    net.dense(2, activation="linear")
+    (pool,) = [call for call in schedule_of(net.graph(), "full").calls if call.kernel == "max_pool"]
+    assert pool.in_place == pairs
 
 
 def test_convolutions_gather_patches_unless_they_read_the_map_directly() -> None:

@@ -450,7 +450,7 @@ def test_names_are_the_exporter_s_as_identifiers(tmp_path: Path) -> None:
     proto.graph.node[0].name = "/layer1/layer1.0/conv1/Conv"
     proto.graph.node[2].name = "/class/Conv_1"
     graph = load_onnx(save(tmp_path, proto), loss="mean_squared_error")
-    assert [n.name for n in graph.nodes] == ["layer1_0_conv1", "class_layer"]
+    assert [n.name for n in graph.nodes] == ["layer1_0_conv1", "layer_class"]
     assert graph.nodes[0].origin == "/layer1/layer1.0/conv1/Conv"
     assert graph.name == "net"
 

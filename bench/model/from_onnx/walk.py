@@ -24,7 +24,7 @@ from bench.model.from_onnx.values import (
     Value,
     as_image,
 )
-from bench.model.graph import INPUT, Activation, Op, Shape
+from bench.model.graph import INPUT, Activation, Op, Shape, is_reserved
 
 MALFORMED = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError, AttributeError)
 """What numpy and attribute access raise for an operator that is damaged in a way nobody foresaw."""
@@ -52,17 +52,6 @@ _KINDS = {
         ("Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Softplus",
          "Swish", "Mish", "Erf", "Celu", "ThresholdedRelu"), "gate"),
 }  # fmt: skip
-
-
-_WORDS = """
-alignas alignof asm auto bool case catch char const constexpr default delete do double enum explicit export extern
-false float friend goto inline int long main mutable namespace new noexcept nullptr operator private protected public
-register short signed sizeof static std struct switch template this throw true try typedef typeid typename union
-unsigned using virtual void volatile input ftte
-"""
-"""Names that C++ keeps for itself, and the network's and the engine's own."""
-
-_RESERVED = frozenset(_WORDS.split())
 
 
 class Walk:
@@ -204,8 +193,8 @@ def identifier(step: Step, taken: dict[str, Layer]) -> str:
         base = base[-LONGEST_NAME:].partition("_")[2] or base[-LONGEST_NAME:]
     if not base or base[0].isdigit():
         base = f"{re.sub('[^0-9a-z]+', '', step.op.lower()) or 'node'}_{base}".rstrip("_")
-    if keyword.iskeyword(base) or base in _RESERVED:
-        base += "_layer"
+    if keyword.iskeyword(base) or is_reserved(base):
+        base = f"layer_{base}"
     name, count = base, 1
     while name in taken:
         count += 1

@@ -2,7 +2,7 @@
 //
 //   loss = mean of (y - t)^2,  gradient = 2 (y - t) / n
 //
-// The difference is taken in Q16 and clipped to +-128. The loss sums squares of it in Q12, clipped to +-8. 2 / n is not
+// y and the difference are taken in Q16 and clipped to +-128. The loss sums squares of it in Q12, clipped to +-8. 2 / n is not
 // a power of two: the gradient is multiplied by it with 15 bits before it is stored with seven.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace ftte::int8 {
 LossResult mean_squared_error(int32_t n, const int32_t* y, int32_t exponent, const int8_t* target,
                               int32_t target_exponent, int8_t* gradient);
 
-// The target is 1 at `label`, 0 elsewhere; predicted = argmax.
+// The target is 1 at `label`, 0 elsewhere; predicted = argmax; n <= 256.
 LossResult mean_squared_error_label(int32_t n, const int32_t* y, int32_t exponent, uint8_t label, int8_t* gradient);
 
 }  // namespace ftte::int8
