@@ -2,8 +2,8 @@
 //
 //   loss = mean of (y - t)^2,  gradient = 2 (y - t) / n
 //
-// y and the difference are taken in Q16 and clipped to +-128. The loss sums squares of it in Q12, clipped to +-8. 2 / n is not
-// a power of two: the gradient is multiplied by it with 15 bits before it is stored with seven.
+// y and the difference are taken in Q16 and clipped to +-128. The loss sums squares of it in Q12, clipped to +-8. 2 / n
+// is not a power of two: the gradient is multiplied by it with 15 bits before it is stored with seven.
 #pragma once
 
 #include <cstdint>
