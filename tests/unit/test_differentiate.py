@@ -272,7 +272,7 @@ def test_an_activation_in_front_of_the_loss_gates_the_loss_s_gradient() -> None:
     schedule = schedule_of(net.graph("mean_squared_error"), "full")
     assert named(schedule, "gate_gradient") == named(schedule, "widen") == ["fc2"]
     (loss,) = [call for call in schedule.calls if call.kernel == "mean_squared_error"]
-    assert loss.reads == {"logits": "logits", "target": INPUT}, "an autoencoder is compared with its input"
+    assert loss.reads == {"logits": "wide_fc2", "target": INPUT}, "an autoencoder is compared with its input"
     (update,) = [call for call in schedule.calls if call.name == "update_bias:fc2"]
     assert update.reads["gy"] == "d_fc2_gated"
 
