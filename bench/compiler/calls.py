@@ -1,6 +1,6 @@
 """Kernel calls as C++: what both number formats share, and the names that emitted sources use.
 
-A layer has a namespace with its shape and tables; a value in the arena is `Arena::NAME`, a tensor of the parameters
+A layer is a type with its shape and tables, which kernels that are made for one layer take as template argument; a value in the arena is `Arena::NAME`, a tensor of the parameters
 `Params::NAME`, both offsets in bytes. `at` and `words` make pointers of them.
 """
 
@@ -115,7 +115,7 @@ def bias_argument(emission: Emission, node: Node) -> str:
 
 
 def layer(node: Node) -> str:
-    """The namespace of a layer's shape and tables."""
+    """The type with a layer's shape and tables."""
     return f"layer::{node.name}"
 
 

@@ -53,14 +53,14 @@ class Int8:
             return []
         weights = self._x.weights[node.name]
         lines = [
-            f"constexpr int32_t kExponent = {weights.exponent};  // of the weights; channel o's is less by kLift[o]"
+            f"static constexpr int32_t kExponent = {weights.exponent};  // of the weights; channel o's is less by kLift[o]"
         ]
         channels = node.shape[2]
-        lines.append(f"[[maybe_unused]] constexpr int8_t kLift[{channels}] = {{{_list(weights.lift)}}};")
+        lines.append(f"static constexpr int8_t kLift[{channels}] = {{{_list(weights.lift)}}};")
         if node.name in self._x.outputs:
             shift = input_exponent(self._x, node) + weights.exponent - self._x.outputs[node.name]
             lines.append(
-                f"constexpr int8_t kShifts[{channels}] = {{{_list([shift - lift for lift in weights.lift])}}};"
+                f"static constexpr int8_t kShifts[{channels}] = {{{_list([shift - lift for lift in weights.lift])}}};"
             )
         return lines
 

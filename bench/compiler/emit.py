@@ -95,14 +95,14 @@ def _layers(emission: Emission, dialect: Dialect) -> str:
     for node in emission.graph.nodes:
         trained = [what for what in ("bias", "weight") if emission.trained(node, what) is not None]
         note = f"; trains {', '.join(trained)}" if trained else ""
-        lines = [f"// {describe(emission.graph, node)}{note}", f"namespace layer::{node.name} {{"]
+        lines = [f"// {describe(emission.graph, node)}{note}", f"struct {node.name} {{"]
         shape = shape_of(emission.graph, node)
-        lines += [f"constexpr {shape};"] if shape else []
-        lines += dialect.tables(node)
-        lines.append(f"}}  // namespace layer::{node.name}")
+        lines += [f"  static constexpr {shape};"] if shape else []
+        lines += [f"  {line}" for line in dialect.tables(node)]
+        lines.append("};")
         if len(lines) > 3:
             blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+    return "\n\n".join(["namespace layer {", *blocks, "}  // namespace layer"])
 
 
 def _offsets(name: str, comment: str, entries: Iterable[tuple[str, int]]) -> str:

@@ -34,7 +34,8 @@ constexpr continue decltype default delete do double dynamic_cast else enum expl
 friend goto if inline int long main mutable namespace new noexcept not not_eq nullptr operator or or_eq private
 protected public register reinterpret_cast return short signed sizeof static static_assert static_cast std struct switch
 template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t
-while xor xor_eq NULL Arena Params input ftte
+while xor xor_eq NULL Arena Params input ftte int8_t int16_t int32_t uint8_t uint16_t uint32_t Conv2dShape PoolShape
+UpsampleShape kShape kExponent kLift kShifts kRange kTrainedIn
 """
 _RESERVED = frozenset(_WORDS.split())
 _PREFIXES = ("d_", "gate_", "saved_", "wide_", "winners_")
