@@ -35,6 +35,11 @@ class Planned:
         """Whether the board can hold it."""
         return not self.footprint.problems(self.manifest)
 
+    @property
+    def fused(self) -> list[list[str]]:
+        """Chains of layers that are computed row by row."""
+        return [[stage.layer for stage in call.stages] for call in self.compiled.arranged.calls if call.stages]
+
     def document(self) -> dict[str, Any]:
         """The plan as JSON."""
         plan = self.compiled.plan
@@ -56,6 +61,7 @@ class Planned:
             **self.footprint.keys(),
             "lower_bound_bytes": plan.lower_bound_bytes,
             "gap": self.compiled.arranged.placement.gap,
+            "fused": self.fused,
             "ram_bytes": self.manifest.ram.size,
             "parts": [{"name": p.name, "group": p.group, "bytes": p.bytes} for p in self.footprint.parts],
         }
@@ -72,7 +78,7 @@ class Planned:
                 **layer.model_dump(mode="json"),
                 "sram_static_bytes": sum(t.bytes for t in plan.tensors if t.name.split(".")[0] == layer.name),
                 "sram_arena_bytes": max(
-                    (plan.live_bytes(step) for step, call in enumerate(plan.calls) if call_layer(call) == layer.name),
+                    (plan.live_bytes(step) for step, call in enumerate(plan.calls) if layer.name in call_layers(call)),
                     default=0,
                 ),
                 "flash_bytes": sum(
@@ -83,9 +89,9 @@ class Planned:
         ]
 
 
-def call_layer(call: str) -> str:
-    """The layer of a kernel call `kernel:layer`."""
-    return call.split(":")[1].rstrip("'")
+def call_layers(call: str) -> tuple[str, ...]:
+    """The layers of a kernel call, `kernel:layer`, or of a fused one, `rows:layer,layer`."""
+    return tuple(call.split(":")[1].rstrip("'").split(","))
 
 
 def make_plan(recipe: Recipe, env: str, step: Step = lambda _text: None) -> Planned:

@@ -16,7 +16,7 @@ from bench.link.device import Device
 from bench.link.messages import Stats
 from bench.meters.calls import read_calls
 from bench.model.plan import Plan, load_initial
-from bench.planning import Planned, call_layer
+from bench.planning import Planned, call_layers
 from bench.rack.board import Board
 from bench.virtual.core_run import running
 
@@ -39,10 +39,14 @@ class StepRun:
     """What the emulator saw of the step: deepest store in the stack, bytes of the arena, stores outside all regions."""
 
     def by_layer(self) -> list[dict[str, Any]]:
-        """Each layer's part of the plan, with the instructions that its kernel calls took, forward and backward."""
+        """Each layer's part of the plan, with the instructions that its kernel calls took, forward and backward.
+
+        What a fused call took counts with the last of its layers.
+        """
         total: dict[str, int] = {}
         for call, instructions in self.calls:
-            total[call_layer(call)] = total.get(call_layer(call), 0) + instructions
+            layer = call_layers(call)[-1]
+            total[layer] = total.get(layer, 0) + instructions
         return [{**layer, "instructions": total.get(layer["name"], 0)} for layer in self.planned.by_layer()]
 
     def document(self) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 Order first (order.py), as it decides how much lives at once; then each written value that may take the memory of one
 that dies with the same call does; what shares memory becomes one block, whose life is the union of theirs; the blocks,
-and each call's scratch, are placed (place.py).
+and each call's scratch, are placed (place.py). Blocks that overlay each other (fuse.py) lie at the bottom of the arena,
+each a little below the one before it; the rest is placed above them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.compiler.differentiate import Call, Schedule, Value
-from bench.compiler.order import Task, best_order
+from bench.compiler.order import best_order
 from bench.compiler.place import Block, Placement, place
+from bench.compiler.tasks import ALIGNMENT, rounded, same_size, tasks_of
 
-ALIGNMENT = 4
 ARENA_ALIGNMENT = 8
 
 
@@ -48,7 +49,7 @@ def arrange(schedule: Schedule, *, reorder: bool = True) -> Arranged:
     calls = _ordered(schedule) if reorder else schedule.calls
     lives = _lives(calls)
     block_of = _shared(calls, schedule.values, lives)
-    blocks = _blocks(calls, schedule.values, lives, block_of)
+    blocks = _overlaid(calls, _blocks(calls, schedule.values, lives, block_of), block_of)
     placement = place(blocks)
     offsets = {name: placement.offsets[block_of[name]] for name in schedule.values}
     scratch = {call.name: placement.offsets[_scratch_name(call)] for call in calls if call.scratch}
@@ -57,23 +58,8 @@ def arrange(schedule: Schedule, *, reorder: bool = True) -> Arranged:
 
 def _ordered(schedule: Schedule) -> tuple[Call, ...]:
     by_name = {call.name: call for call in schedule.calls}
-    tasks = [
-        Task(
-            call.name,
-            reads=frozenset(call.reads.values()),
-            writes=frozenset(call.writes.values()),
-            after=frozenset(call.after),
-            may_alias=tuple(
-                (call.writes[written], call.reads[read])
-                for written, read in call.in_place
-                if _fits(schedule.values, call.writes[written], call.reads[read])
-            ),
-            scratch=call.scratch,
-        )
-        for call in schedule.calls
-    ]
-    sizes = {value.name: _rounded(value.bytes) for value in schedule.values.values()}
-    return tuple(by_name[name] for name in best_order(tasks, sizes, frozenset()))
+    tasks, sizes = tasks_of(schedule)
+    return tuple(by_name[name] for name in best_order(tasks, sizes))
 
 
 def _lives(calls: Sequence[Call]) -> dict[str, tuple[int, int]]:
@@ -95,15 +81,10 @@ def _shared(calls: Sequence[Call], values: Mapping[str, Value], lives: Mapping[s
         for written, read in call.in_place:
             target, source = call.writes[written], call.reads[read]
             dies = lives[source][1] == index + 1
-            if block_of[target] == target and dies and source not in taken and _fits(values, target, source):
+            if block_of[target] == target and dies and source not in taken and same_size(values, target, source):
                 block_of[target] = block_of[source]
                 taken.add(source)
     return block_of
-
-
-def _fits(values: Mapping[str, Value], target: str, source: str) -> bool:
-    """A smaller value would keep all of the larger one's bytes for as long as it lives: it is placed by itself."""
-    return _rounded(values[target].bytes) == _rounded(values[source].bytes)
 
 
 def _blocks(
@@ -119,17 +100,45 @@ def _blocks(
         members = [member for member, block in block_of.items() if block == name]
         lower = min(lives[member][0] for member in members)
         upper = max(lives[member][1] for member in members)
-        size = max(_rounded(values[member].bytes) for member in members)
+        size = max(rounded(values[member].bytes) for member in members)
         blocks.append(Block(name, lower, upper, size, ALIGNMENT, values[name].kind))
     for index, call in enumerate(calls):
         if call.scratch:
-            blocks.append(Block(_scratch_name(call), index, index + 1, _rounded(call.scratch), ALIGNMENT, "scratch"))
+            blocks.append(Block(_scratch_name(call), index, index + 1, rounded(call.scratch), ALIGNMENT, "scratch"))
     return blocks
+
+
+def _overlaid(calls: Sequence[Call], blocks: list[Block], block_of: Mapping[str, str]) -> list[Block]:
+    """The blocks, those with an address that overlay each other.
+
+    A call that overlays writes a block whose life begins with it, over one that dies with it. One overlay after another
+    makes a stack: its last block lies at the arena's start, every other `lead` bytes above the one that overlays it.
+    Where the lives of two stacks meet, the larger one is kept.
+    """
+    known = {block.name: block for block in blocks}
+    stacks: list[dict[str, int]] = []  # offsets by block
+    for index, call in enumerate(calls):
+        if call.overlay is None:
+            continue
+        target, source, lead = block_of[call.overlay[0]], block_of[call.overlay[1]], call.overlay[2]
+        if known[source].upper != index + 1 or known[target].lower != index:
+            continue
+        stack = next((stack for stack in stacks if source in stack), None)
+        if stack is None:
+            stacks.append({source: lead, target: 0})
+        else:
+            stack.update({name: offset + lead for name, offset in stack.items()})
+            stack[target] = 0
+    fixed: dict[str, int] = {}
+    for stack in sorted(stacks, key=lambda stack: -max(known[name].size for name in stack)):
+        if not any(_meet(known[name], known[other]) for name in stack for other in fixed):
+            fixed |= stack
+    return [replace(block, offset=fixed.get(block.name)) for block in blocks]
+
+
+def _meet(a: Block, b: Block) -> bool:
+    return a.lower < b.upper and b.lower < a.upper
 
 
 def _scratch_name(call: Call) -> str:
     return f"scratch:{call.name}"
-
-
-def _rounded(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,11 +1,13 @@
 """Kernel calls as C++: what both number formats share, and the names that emitted sources use.
 
-A layer is a type with its shape and tables, which kernels that are made for one layer take as template argument; a value in the arena is `Arena::NAME`, a tensor of the parameters
-`Params::NAME`, both offsets in bytes. `at` and `words` make pointers of them.
+A layer is a type with its shape and tables, which kernels that are made for one layer take as template argument; a
+value in the arena is `Arena::NAME`, a tensor of the parameters `Params::NAME`, both offsets in bytes. `at` and `words`
+make pointers of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.compiler.arrange import Arranged
@@ -44,8 +46,31 @@ class Emission:
         return self.rows(node) if sliced else g.in_channels(self.graph, node)
 
     def stream(self, call: Call) -> int:
-        """A number of its own for the random numbers of each update."""
-        return [c.name for c in self.arranged.schedule.calls].index(call.name)
+        """A number of its own for the random numbers of each update, the same however calls are fused."""
+        return [part.name for c in self.arranged.schedule.calls for part in c.parts].index(call.name)
+
+
+@dataclass(frozen=True)
+class Operands:
+    """C++ of what a forward kernel works on: whole maps in the arena, or the rows of them that are at hand.
+
+    `elements`: of the output. `maps`: pointers by role.
+    """
+
+    shape: str
+    elements: int
+    maps: Mapping[str, str]
+    scratch: str
+
+
+def whole(emission: Emission, call: Call, *, infer: bool) -> Operands:
+    """The operands of a call by itself."""
+    node = call.node
+    assert node is not None
+    maps = {role: value(name) for role, name in (*call.reads.items(), *call.writes.items())}
+    if "winners" in call.writes:
+        maps["winners"] = "nullptr" if infer else f"bits(arena, Arena::{call.writes['winners']})"
+    return Operands(f"{layer(node)}::kShape", node.size, maps, scratch(emission, call))
 
 
 def identifier(name: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bench.compiler.calls import Emission, bias_argument, gate, layer, scratch, value, weights_argument
+from bench.compiler import rows
+from bench.compiler.calls import Emission, Operands, bias_argument, gate, layer, value, weights_argument, whole
 from bench.compiler.differentiate import Call
+from bench.compiler.fuse import ROWWISE
 from bench.model.graph import INPUT, MaxPool, Node
 
 NAMESPACE = "float32"
@@ -24,9 +26,20 @@ class Float32:
 
     def statement(self, call: Call, *, infer: bool) -> str:
         """One call, as a statement."""
+        if call.kernel in ROWWISE:
+            return self.rowwise(call, whole(self._e, call, infer=infer))
         made = getattr(self, f"_{call.kernel}")(call, infer)
         assert isinstance(made, str)
         return made
+
+    def rowwise(self, call: Call, on: Operands) -> str:
+        """A forward call whose rows can be made one at a time."""
+        made = getattr(self, f"_{call.kernel}")(call, on)
+        assert isinstance(made, str)
+        return made
+
+    def _rows(self, call: Call, infer: bool) -> str:
+        return rows.statement(call, infer=infer)
 
     def _range(self, node: Node) -> str:
         activation = node.activation
@@ -38,33 +51,29 @@ class Float32:
         height, width, channels = self._e.graph.input_shape
         return f"float32::widen_sample({height * width * channels}, sample, {self._scale!r}F, {value(INPUT)});"
 
-    def _conv2d(self, call: Call, _infer: bool) -> str:
+    def _conv2d(self, call: Call, on: Operands) -> str:
         node = _node(call)
-        patch = "" if call.kernel == "depthwise2d" else f"{scratch(self._e, call)}, "
+        patch = "" if call.kernel == "depthwise2d" else f"{on.scratch}, "
         return (
-            f"float32::{call.kernel}({layer(node)}::kShape, {value(call.reads['x'])}, {self._weights(node)}, "
-            f"{self._bias(node)}, {self._range(node)}, {patch}{value(node.name)});"
+            f"float32::{call.kernel}({on.shape}, {on.maps['x']}, {self._weights(node)}, {self._bias(node)}, "
+            f"{self._range(node)}, {patch}{on.maps['y']});"
         )
 
     _depthwise2d = _conv2d
 
-    def _add(self, call: Call, _infer: bool) -> str:
-        node = _node(call)
-        a, b = value(call.reads["a"]), value(call.reads["b"])
-        return f"float32::add({node.size}, {a}, {b}, {self._range(node)}, {value(node.name)});"
+    def _add(self, call: Call, on: Operands) -> str:
+        maps = on.maps
+        return f"float32::add({on.elements}, {maps['a']}, {maps['b']}, {self._range(_node(call))}, {maps['y']});"
 
-    def _avg_pool(self, call: Call, _infer: bool) -> str:
-        node = _node(call)
-        return f"float32::{call.kernel}({layer(node)}::kShape, {value(call.reads['x'])}, {value(node.name)});"
+    def _avg_pool(self, _call: Call, on: Operands) -> str:
+        return f"float32::avg_pool({on.shape}, {on.maps['x']}, {on.maps['y']});"
 
-    _upsample = _avg_pool
+    def _max_pool(self, _call: Call, on: Operands) -> str:
+        return f"float32::max_pool({on.shape}, {on.maps['x']}, {on.maps['y']}, {on.maps.get('winners', 'nullptr')});"
 
-    def _max_pool(self, call: Call, infer: bool) -> str:
+    def _upsample(self, call: Call, _infer: bool) -> str:
         node = _node(call)
-        winners = "nullptr"
-        if "winners" in call.writes and not infer:
-            winners = f"bits(arena, Arena::{call.writes['winners']})"
-        return f"float32::max_pool({layer(node)}::kShape, {value(call.reads['x'])}, {value(node.name)}, {winners});"
+        return f"float32::upsample({layer(node)}::kShape, {value(call.reads['x'])}, {value(node.name)});"
 
     def _pack_gate(self, call: Call, _infer: bool) -> str:
         node = _node(call)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bench.compiler.calls import Emission, bias_argument, gate, layer, scratch, value, weights_argument
+from bench.compiler import rows
+from bench.compiler.calls import Emission, Operands, bias_argument, gate, layer, scratch, value, weights_argument, whole
 from bench.compiler.differentiate import Call
+from bench.compiler.fuse import ROWWISE
 from bench.compiler.layout import Rule, input_exponent
 from bench.compiler.quantise import Exponents
 from bench.model.graph import INPUT, MaxPool, Node
@@ -53,7 +55,7 @@ class Int8:
             return []
         weights = self._x.weights[node.name]
         lines = [
-            f"static constexpr int32_t kExponent = {weights.exponent};  // of the weights; channel o's is less by kLift[o]"
+            f"static constexpr int32_t kExponent = {weights.exponent};  // of weights; channel o's is less by kLift[o]"
         ]
         channels = node.shape[2]
         lines.append(f"static constexpr int8_t kLift[{channels}] = {{{_list(weights.lift)}}};")
@@ -68,18 +70,29 @@ class Int8:
 
     def statement(self, call: Call, *, infer: bool) -> str:
         """One call, as a statement."""
+        if call.kernel in ROWWISE:
+            return self.rowwise(call, whole(self._e, call, infer=infer))
         made = getattr(self, f"_{call.kernel}")(call, infer)
         assert isinstance(made, str)
         return made
 
+    def rowwise(self, call: Call, on: Operands) -> str:
+        """A forward call whose rows can be made one at a time."""
+        made = getattr(self, f"_{call.kernel}")(call, on)
+        assert isinstance(made, str)
+        return made
+
+    def _rows(self, call: Call, infer: bool) -> str:
+        return rows.statement(call, infer=infer)
+
     def _load_sample(self, _call: Call, _infer: bool) -> str:
         return f"std::memcpy({value(INPUT)}, sample, kSampleBytes);"
 
-    def _conv2d(self, call: Call, _infer: bool) -> str:
+    def _conv2d(self, call: Call, on: Operands) -> str:
         node = _node(call)
         return (
-            f"int8::conv2d({layer(node)}::kShape, {value(call.reads['x'])}, {self._weights(node)}, {self._bias(node)}, "
-            f"{layer(node)}::kShifts, {self.range(node)}, {scratch(self._e, call)}, {value(node.name)});"
+            f"int8::conv2d({on.shape}, {on.maps['x']}, {self._weights(node)}, {self._bias(node)}, "
+            f"{layer(node)}::kShifts, {self.range(node)}, {on.scratch}, {on.maps['y']});"
         )
 
     def _conv2d_logits(self, call: Call, _infer: bool) -> str:
@@ -89,34 +102,26 @@ class Int8:
             f"{self._bias(node)}, {scratch(self._e, call)}, words(arena, Arena::{node.name}));"
         )
 
-    def _depthwise2d(self, call: Call, _infer: bool) -> str:
+    def _depthwise2d(self, call: Call, on: Operands) -> str:
         node = _node(call)
         return (
-            f"int8::depthwise2d({layer(node)}::kShape, {value(call.reads['x'])}, {self._weights(node)}, "
-            f"{self._bias(node)}, {layer(node)}::kShifts, {self.range(node)}, {value(node.name)});"
+            f"int8::depthwise2d({on.shape}, {on.maps['x']}, {self._weights(node)}, {self._bias(node)}, "
+            f"{layer(node)}::kShifts, {self.range(node)}, {on.maps['y']});"
         )
 
-    def _add(self, call: Call, _infer: bool) -> str:
+    def _add(self, call: Call, on: Operands) -> str:
         node = _node(call)
         a, b, y = (self.exponent(name) for name in (call.reads["a"], call.reads["b"], node.name))
         finest = max(a, b, y)
         scale = f"{{{finest - a}, {finest - b}, {finest - y}}}"
-        return (
-            f"int8::add({node.size}, {value(call.reads['a'])}, {value(call.reads['b'])}, {scale}, {self.range(node)}, "
-            f"{value(node.name)});"
-        )
+        return f"int8::add({on.elements}, {on.maps['a']}, {on.maps['b']}, {scale}, {self.range(node)}, {on.maps['y']});"
 
-    def _avg_pool(self, call: Call, _infer: bool) -> str:
-        node = _node(call)
-        lift = self.exponent(node.name) - self.exponent(call.reads["x"])
-        return f"int8::avg_pool({layer(node)}::kShape, {value(call.reads['x'])}, {lift}, {value(node.name)});"
+    def _avg_pool(self, call: Call, on: Operands) -> str:
+        lift = self.exponent(_node(call).name) - self.exponent(call.reads["x"])
+        return f"int8::avg_pool({on.shape}, {on.maps['x']}, {lift}, {on.maps['y']});"
 
-    def _max_pool(self, call: Call, infer: bool) -> str:
-        node = _node(call)
-        winners = "nullptr"
-        if "winners" in call.writes and not infer:
-            winners = f"bits(arena, Arena::{call.writes['winners']})"
-        return f"int8::max_pool({layer(node)}::kShape, {value(call.reads['x'])}, {value(node.name)}, {winners});"
+    def _max_pool(self, _call: Call, on: Operands) -> str:
+        return f"int8::max_pool({on.shape}, {on.maps['x']}, {on.maps['y']}, {on.maps.get('winners', 'nullptr')});"
 
     def _upsample(self, call: Call, _infer: bool) -> str:
         node = _node(call)

@@ -20,6 +20,7 @@ from bench.compiler.calls_float32 import Float32
 from bench.compiler.calls_int8 import Int8
 from bench.compiler.differentiate import Dtype, Schedule, differentiate
 from bench.compiler.emit import Dialect, emit
+from bench.compiler.fuse import fuse
 from bench.compiler.layout import Layout, Rule, lay_out
 from bench.compiler.quantise import Exponents, quantise
 from bench.compiler.scheme import choose
@@ -124,7 +125,7 @@ def compile_graph(graph: Graph, settings: Settings, calibration: Calibration, na
             rehearsed=calibration.rehearsed,
             trained=chosen,
         )
-    arranged = arrange(differentiate(model, chosen, settings.dtype))
+    arranged = _arranged(differentiate(model, chosen, settings.dtype))
     layout = lay_out(arranged.schedule, exponents, settings.batch, settings.rule)
     emission = Emission(arranged, layout, settings.batch)
     dialect: Dialect
@@ -132,6 +133,15 @@ def compile_graph(graph: Graph, settings: Settings, calibration: Calibration, na
     source = calibration.source if exponents is not None else "none: float32"
     plan = _plan(name or default_name(graph.name, settings), graph.name, settings, source, arranged, layout)
     return Compiled(plan, emit(emission, dialect, plan), layout.initial, model, arranged, layout, exponents)
+
+
+def _arranged(schedule: Schedule) -> Arranged:
+    """With chains fused, if that makes the arena smaller."""
+    plain, fused = arrange(schedule), fuse(schedule)
+    if fused.calls == schedule.calls:
+        return plain
+    smaller = arrange(fused)
+    return smaller if smaller.arena_bytes < plain.arena_bytes else plain
 
 
 def write(compiled: Compiled, firmware: Path = FIRMWARE) -> Path:
@@ -211,7 +221,7 @@ def _label_classes(graph: Graph) -> int:
 
 
 def _layer(schedule: Schedule, layout: Layout, node: Node) -> LayerSpec:
-    calls = [call for call in schedule.calls if call.node is node]
+    calls = [part for call in schedule.calls for part in call.parts if part.node is node]
     tensors = [layout.tensor(f"{node.name}.{what}") for what in ("weight", "bias")]
     return LayerSpec(
         name=node.name,

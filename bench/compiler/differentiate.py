@@ -41,6 +41,10 @@ class Call:
     `reads` and `writes` give each value's role in the kernel's argument list. `in_place` pairs a written with a read
     role that may share memory. `peak`: the call finds its own scale and keeps a word of state between steps.
     `forward` calls are what inference consists of, unless `training` says that only a training step needs them.
+
+    A fused call (fuse.py) has `stages`, the calls that it is made of, and `windows`: the maps between them, and for
+    each the bytes of the rows that exist at once, which are part of `scratch`. `overlay` (written, read, lead): the
+    written map may lie over the read one, `lead` bytes below its start.
     """
 
     name: str
@@ -55,6 +59,14 @@ class Call:
     scratch: int = 0
     macs: int = 0
     peak: bool = False
+    stages: tuple[Call, ...] = ()
+    windows: Mapping[str, int] = field(default_factory=dict)
+    overlay: tuple[str, str, int] | None = None
+
+    @property
+    def parts(self) -> tuple[Call, ...]:
+        """The kernel calls of which it consists: itself, or its stages."""
+        return self.stages or (self,)
 
     @property
     def layer(self) -> str:

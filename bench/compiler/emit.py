@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from bench.compiler import rows
 from bench.compiler.calls import Emission, describe, identifier, shape_of
 from bench.compiler.calls_float32 import Float32
 from bench.compiler.calls_int8 import Int8
@@ -51,11 +52,14 @@ inline constexpr uint32_t kSampleBytes = {plan.sample_bytes};
 
 def _program(emission: Emission, dialect: Dialect, plan: Plan) -> str:
     calls = emission.arranged.calls
-    kernels = sorted({_header_of(call.kernel, plan.dtype) for call in calls} - {""} | _always(plan))
+    parts_of = [part for call in calls for part in call.parts]
+    kernels = sorted({_header_of(call.kernel, plan.dtype) for call in parts_of} - {""} | _always(plan))
+    fused = [call for call in calls if call.stages]
     infer = [dialect.statement(call, infer=True) for call in calls if call.forward and not call.training]
     parts = [
         f"{_BANNER}\n// {plan.model}, scheme {plan.scheme}, {plan.dtype}, batch {plan.batch}.",
         '#include "program.hpp"\n\n#include <cstring>\n#include <limits>\n\n#include "engine/program.hpp"\n'
+        + ('#include "engine/fused/rows.hpp"\n' if fused else "")
         + "\n".join(f'#include "engine/{plan.dtype}/{kernel}.hpp"' for kernel in kernels)
         + '\n#include "tables.hpp"',
         "namespace ftte::program {\nnamespace {",
@@ -65,6 +69,7 @@ def _program(emission: Emission, dialect: Dialect, plan: Plan) -> str:
             "Arena", "bytes from the start of the arena; what shares an offset never lives at once", _arena(emission)
         ),
         _helpers(plan),
+        *(rows.function(emission, dialect, call, _C_TYPES[plan.dtype]) for call in fused),
         _begin(plan),
         "StepResult infer([[maybe_unused]] const uint8_t* params, uint8_t* arena, const int8_t* sample,\n"
         "                 [[maybe_unused]] uint8_t label) {\n"
@@ -158,7 +163,7 @@ def _step(emission: Emission, dialect: Dialect, plan: Plan) -> str:
     for call in emission.arranged.calls:
         if call.layer != layer:
             layer = call.layer
-            lines.append(f"// {layer}")
+            lines.append("// " + ", ".join(part.layer for part in call.parts))
         lines.append(dialect.statement(call, infer=False))
     if plan.batch > 1:
         lines.append("uint32_t& filled = *counts(params, Params::batch_filled);")

@@ -133,11 +133,9 @@ def _firmware(symbols: Mapping[str, int], total: int) -> Iterator[Part]:
 def _arena(plan: Plan) -> Iterator[Part]:
     """The arena at its fullest moment, by kind of tensor; what placement adds is a line of its own."""
     fullest = max(range(len(plan.calls)), key=plan.live_bytes)
-    live = [block for block in plan.blocks if block.lower <= fullest < block.upper]
-    for kind in sorted({block.kind for block in live}):
-        size = sum(block.size for block in live if block.kind == kind)
+    for kind, size in sorted(plan.live_by_kind(fullest).items()):
         yield Part(f"arena at {plan.calls[fullest]}: {kind}", "arena", size)
-    yield Part("arena: gaps of placement, alignment", "arena", plan.arena_bytes - sum(block.size for block in live))
+    yield Part("arena: gaps of placement, alignment", "arena", plan.arena_bytes - plan.live_bytes(fullest))
 
 
 def _federation(size: int) -> Iterator[Part]:

@@ -16,7 +16,7 @@ from bench.model.plan import Plan
 
 _STEP = "ftte::program::(anonymous namespace)::step("
 _CALL = re.compile(r"^\s*([0-9a-f]+):\s+bl\s+[0-9a-f]+ <(.+)>$")
-_KERNEL = re.compile(r"ftte::(?:int8|float32)::(\w+)")
+_KERNEL = re.compile(r"ftte::(?:(?:int8|float32)::|program::\(anonymous namespace\)::(?=rows_))(\w+)")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ def find_marks(elf: Path, plan: Plan) -> Marks:
 
 
 def _kernel(call: str) -> str:
-    name = call.split(":")[0]
+    name, layers = call.split(":")
+    if name == "rows":
+        return "rows_" + layers.replace(",", "_")
     return "widen_sample" if name == "load_sample" else name
 
 

@@ -57,6 +57,11 @@ def best_order(tasks: Sequence[Task], sizes: Mapping[str, int], kept: frozenset[
     return tuple(tasks[index].name for index in path)
 
 
+def moments(tasks: Sequence[Task], sizes: Mapping[str, int]) -> list[int]:
+    """Bytes that live while each task runs, in the order given, which must be legal."""
+    return _Lattice(tasks, sizes, frozenset()).moments(range(len(tasks)))
+
+
 class _Lattice:
     """Downsets as bit masks: bit i says that task i has run."""
 
@@ -156,14 +161,18 @@ class _Lattice:
             done |= 1 << ready[0]
         return path
 
-    def fullest(self, path: Sequence[int]) -> int:
-        """Bytes at a path's fullest moment."""
-        done, live, most = 0, self.inputs, self.inputs
+    def moments(self, path: Sequence[int]) -> list[int]:
+        """Bytes that live at each task of a path."""
+        done, live, found = 0, self.inputs, []
         for index in path:
             moment, live = self.step(done, live, index)
             done |= 1 << index
-            most = max(most, moment)
-        return most
+            found.append(moment)
+        return found
+
+    def fullest(self, path: Sequence[int]) -> int:
+        """Bytes at a path's fullest moment."""
+        return max([self.inputs, *self.moments(path)])
 
     @staticmethod
     def _path(came: Mapping[int, tuple[int, int]], state: int) -> list[int]:

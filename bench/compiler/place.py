@@ -27,6 +27,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,7 +44,8 @@ _MOST_CONFLICTS = 2_000_000  # more are not listed, as that would take hundreds 
 class Block:
     """Something that lives from step `lower` up to, not including, step `upper`. `size` and `align` in bytes.
 
-    `kind` is for pictures: activation, gradient, gate, winners, saved, scratch, input, logits.
+    `kind` is for pictures: activation, gradient, gate, winners, saved, scratch, input, logits. `offset`, if given, is
+    where it must lie: such blocks may overlap each other, and all others lie above them.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Block:
     size: int
     align: int = 4
     kind: str = ""
+    offset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,14 @@ def place(blocks: Sequence[Block], *, seed: int = 0, effort: int = EFFORT, capac
         ConfigError: a malformed block, or two of one name.
     """
     _check(blocks)
-    solid = [block for block in blocks if block.size > 0]
-    bound = lower_bound(solid)
-    offsets = dict.fromkeys((block.name for block in blocks), 0)
-    if not solid:
-        return Placement(offsets, 0, bound)
-    found = _Search(solid, max(bound, capacity or 0)).run(seed, effort)
-    offsets |= {block.name: offset for block, offset in zip(solid, found, strict=True)}
-    return Placement(offsets, max(offsets[block.name] + block.size for block in solid), bound)
+    bound = lower_bound(blocks)
+    offsets = {block.name: block.offset or 0 for block in blocks}
+    free = [block for block in blocks if block.size > 0 and block.offset is None]
+    if free:
+        grounds = _grounds(blocks)
+        found = _Search(free, grounds, max(bound, capacity or 0)).run(seed, effort)
+        offsets |= {block.name: offset for block, offset in zip(free, found, strict=True)}
+    return Placement(offsets, max((offsets[block.name] + block.size for block in blocks), default=0), bound)
 
 
 def lower_bound(blocks: Sequence[Block]) -> int:
@@ -104,7 +107,8 @@ def lower_bound(blocks: Sequence[Block]) -> int:
         ConfigError: a malformed block, or two of one name.
     """
     _check(blocks)
-    solid = sorted((block for block in blocks if block.size > 0), key=lambda block: block.lower)
+    free = [block for block in blocks if block.size > 0 and block.offset is None]
+    solid = sorted([*free, *_grounds(blocks)], key=lambda block: block.lower)
     divisor = math.gcd(*(block.align for block in solid))
     live = bound = 0
     ends: list[tuple[int, int]] = []  # of what lives: when, rounded size
@@ -120,6 +124,21 @@ def lower_bound(blocks: Sequence[Block]) -> int:
             heapq.heappop(savings)
         bound = max(bound, live + savings[0][0])
     return bound
+
+
+def _grounds(blocks: Sequence[Block]) -> list[Block]:
+    """Blocks with an address as one after the other, each from the arena's start up to the highest end while it lives.
+
+    Where one begins or ends in the life of another, a new ground begins.
+    """
+    fixed = [block for block in blocks if block.offset is not None and block.size > 0]
+    times = sorted({time for block in fixed for time in (block.lower, block.upper)})
+    found = []
+    for lower, upper in pairwise(times):
+        tops = [(block.offset or 0) + block.size for block in fixed if block.lower <= lower < block.upper]
+        if tops:
+            found.append(Block(f"ground {lower}", lower, upper, max(tops), math.gcd(*(b.align for b in fixed))))
+    return found
 
 
 def _aligned(offset: int, alignment: int) -> int:
@@ -144,15 +163,20 @@ def _check(blocks: Sequence[Block]) -> None:
 
 
 class _Instance:
-    """Blocks as lists by index, and which of them live at the same time."""
+    """Blocks as lists by index, which of them live at the same time, and the least address of each."""
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
+    def __init__(self, blocks: Sequence[Block], grounds: Sequence[Block] = ()) -> None:
         self.blocks = blocks
+        self.least = [
+            _aligned(max((g.size for g in grounds if g.lower < b.upper and b.lower < g.upper), default=0), b.align)
+            for b in blocks
+        ]
         self.count = len(blocks)
         self.sizes = [block.size for block in blocks]
         self.aligns = [block.align for block in blocks]
         # Begin and end of a placed block are kept in one number: those sort several times faster than pairs.
-        self.shift = sum(block.size + block.align for block in blocks).bit_length()
+        highest = max(self.least, default=0) + sum(block.size + block.align for block in blocks)
+        self.shift = highest.bit_length()
         self.mask = (1 << self.shift) - 1
 
     @cached_property
@@ -208,7 +232,7 @@ class _Instance:
         offsets = [-1] * self.count
         occupied: list[list[int]] = [[] for _ in range(self.count)]
         for index in order:
-            size, start, spans = sizes[index], 0, occupied[index]
+            size, start, spans = sizes[index], self.least[index], occupied[index]
             spans.sort()
             for span in spans:
                 if (span >> shift) - start >= size:
@@ -233,7 +257,7 @@ class _Instance:
         for index in order:
             size, align = self.sizes[index], self.aligns[index]
             placed = sorted((offsets[o], offsets[o] + self.sizes[o]) for o in self.neighbours[index] if offsets[o] >= 0)
-            chosen, least, start = -1, -1, 0
+            chosen, least, start = -1, -1, self.least[index]
             for begin, end in placed:
                 rest = begin - start - size
                 if rest >= 0 and (chosen < 0 or rest < least):
@@ -249,7 +273,7 @@ class _Instance:
         offsets = [0] * self.count
         for index in order:
             start, end = self.spans[index]
-            offsets[index] = _aligned(int(heights[start:end].max()), self.aligns[index])
+            offsets[index] = max(self.least[index], _aligned(int(heights[start:end].max()), self.aligns[index]))
             heights[start:end] = offsets[index] + self.sizes[index]
         return offsets
 
@@ -284,10 +308,10 @@ class _Instance:
     def canonical(self) -> list[int]:
         """Next whatever can lie lowest upon the placed blocks; among those where most contends, then the longest."""
         rank = [(-c, b.lower - b.upper, -b.size) for c, b in zip(self.contention, self.blocks, strict=True)]
-        floor = [0] * self.count
+        floor = list(self.least)
         order: list[int] = []
         done = [False] * self.count
-        heap = [(0, rank[index], index) for index in range(self.count)]
+        heap = [(floor[index], rank[index], index) for index in range(self.count)]
         heapq.heapify(heap)
         while heap:
             low, _, index = heapq.heappop(heap)
@@ -306,8 +330,8 @@ class _Instance:
 class _Search:
     """Steps 2 and 3: keeps the best placement, and stops at `goal` bytes or when the work is used up."""
 
-    def __init__(self, blocks: Sequence[Block], goal: int) -> None:
-        self.instance = _Instance(blocks)
+    def __init__(self, blocks: Sequence[Block], grounds: Sequence[Block], goal: int) -> None:
+        self.instance = _Instance(blocks, grounds)
         self.goal = goal
         self.peak: int | None = None
         self.offsets: list[int] = []

@@ -165,8 +165,20 @@ class Plan(_Section):
         return tuple(tensor for tensor in self.tensors if tensor.kind in ("weight", "bias"))
 
     def live_bytes(self, step: int) -> int:
-        """Bytes of the blocks that live during a kernel call."""
-        return sum(block.size for block in self.blocks if block.lower <= step < block.upper)
+        """Bytes of the arena that are taken during a kernel call."""
+        return sum(self.live_by_kind(step).values())
+
+    def live_by_kind(self, step: int) -> dict[str, int]:
+        """The same by kind. What lies over a block that dies with the call (an output over its input) counts once."""
+        found: dict[str, int] = {}
+        taken: list[tuple[int, int]] = []
+        live = [block for block in self.blocks if block.lower <= step < block.upper]
+        for block in sorted(live, key=lambda block: block.lower):
+            end = block.offset + block.size
+            shared = sum(max(0, min(end, other_end) - max(block.offset, other)) for other, other_end in taken)
+            found[block.kind] = found.get(block.kind, 0) + block.size - shared
+            taken.append((block.offset, end))
+        return found
 
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":

@@ -32,6 +32,7 @@ def plan_view(planned: Planned, *, width: int, layers: bool) -> RenderableType:
             f"flash {footprint.flash_bytes} bytes, {plan.constants_bytes} of them frozen parameters"
         )
     )
+    parts += [Text(f"fused, row by row: {', '.join(chain)}") for chain in planned.fused]
     arranged = planned.compiled.arranged
     parts.append(Text(draw(arranged.placement, arranged.blocks, width=width)))
     if layers:

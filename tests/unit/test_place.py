@@ -231,3 +231,30 @@ def test_malformed_blocks_are_refused_by_name(block: Block, said: str) -> None:
     for refuse in (place, lower_bound):
         with pytest.raises(ConfigError, match=said):
             refuse([Block("good", 0, 1, 4), block])
+
+
+# --- blocks with an address ---
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_all_others_lie_above_blocks_with_an_address(data: st.DataObject) -> None:
+    """Those may overlap each other; the bound counts them once, up to the highest end."""
+    ends = st.tuples(st.integers(0, 6), st.integers(1, 4), st.integers(1, 9)).map(lambda t: (t[0], t[0] + t[1], t[2]))
+    free = blocks_of(data.draw(st.lists(ends, max_size=6)))
+    fixed = [
+        Block(f"f{index}", *row, 1, offset=data.draw(st.integers(0, 5)))
+        for index, row in enumerate(data.draw(st.lists(ends, min_size=1, max_size=3)))
+    ]
+    found = place([*free, *fixed])
+    assert all(found.offsets[block.name] == block.offset for block in fixed)
+    assert not free or clash(free, found.offsets) == ""
+    for block in free:
+        below = [(b.offset or 0) + b.size for b in fixed if b.lower < block.upper and block.lower < b.upper]
+        assert found.offsets[block.name] >= max(below, default=0)
+    fullest = max(
+        max(((b.offset or 0) + b.size for b in fixed if b.lower <= step < b.upper), default=0)
+        + sum(b.size for b in free if b.lower <= step < b.upper)
+        for step in range(11)
+    )
+    assert found.lower_bound == fullest <= found.peak
