@@ -106,6 +106,18 @@ def conv_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
     return 0 if reads_directly else op.taps * channels * (1 if dtype == "int8" else 4)
 
 
+def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> int:
+    """Bytes of scratch of an input gradient; as pointwise_scratch in firmware/engine/int8/fast."""
+    op = node.conv
+    positions = node.shape[0] * node.shape[1]
+    pointwise = op.taps == 1 and op.stride == (1, 1) and op.pad == (0, 0) and op.groups == 1 and positions > 1
+    if dtype != "int8" or not pointwise:
+        return 0
+    inputs, outputs = g.in_channels(graph, node), node.shape[2]
+    fits = outputs % 2 == 0 and inputs % 4 == 0 and trained_rows(graph, node, trained) % 2 == 0
+    return 4 * (2 * outputs + 4 * 32) if fits else 0
+
+
 def trained_rows(graph: Graph, node: Node, trained: Trained) -> int:
     """Trained weights for each output channel and tap of a convolution; of a depthwise one, trained channels."""
     if g.is_depthwise(graph, node):
@@ -313,7 +325,12 @@ class _Builder:
             target = self.value(f"d_{source.name}_from_{node.name}", "gradient", source.size)
             self.partial[source.name].append(target)
         scaled = not (isinstance(node.op, g.MaxPool) and not _overlaps(node.op))
-        return self.call(kernel, node, reads, {"gx": target}, macs=g.macs(self.graph, node), peak=scaled)
+        scratch = 0
+        if kernel == "conv2d_input_gradient":
+            scratch = gradient_scratch(self.graph, node, self.trained(node), self.dtype)
+        return self.call(
+            kernel, node, reads, {"gx": target}, scratch=scratch, macs=g.macs(self.graph, node), peak=scaled
+        )
 
     def _pass_on(self, source: Node, gradient: str) -> None:
         """A sum's gradient is that of each of its terms: no kernel, unless an activation gates it."""

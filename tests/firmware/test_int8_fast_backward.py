@@ -1,0 +1,80 @@
+"""The int8 backward kernels that are made for one layer give the general kernels' bits, on each core that has them.
+
+Everything that is written counts: maps, weights, residuals, peaks, and the number of clipped values. The layers are
+those that the probe lists. The host has no kernels of its own kind: there, only the choice of the general one is tried.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_targets import BOARD_OF_CORE, Argument, CoreTarget
+from float32_reference import Axis, Conv
+from int8_backward_cases import SOURCES as GENERAL
+from int8_backward_cases import Map, Step, gradients, int8s, ints, splits
+
+FAST = Path(__file__).resolve().parents[2] / "firmware" / "engine" / "int8" / "fast"
+PROBE = Path(__file__).with_name("int8_fast_backward_probe.cpp")
+SOURCES = [*GENERAL[:-1], *sorted(FAST.glob("*.cpp")), PROBE]
+SCRATCH_BYTES = 8192
+GUARD = 0x5A
+
+
+@pytest.fixture(scope="module", params=BOARD_OF_CORE)
+def core(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> CoreTarget:
+    return CoreTarget(request.param, "int8-fast-backward", tmp_path_factory.mktemp("image"), SOURCES)
+
+
+def cases(core: CoreTarget, kind: str) -> list[tuple[int, Conv, int]]:
+    """Number, shape and trained channels of each of the probe's cases."""
+    found, count = [], 1
+    while len(found) < count:
+        fields = ints(*range(14))
+        count = core.call(f"{kind}_case", len(found), fields)
+        in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, top, left, groups = fields[:-1]
+        rows, columns = Axis(in_h, out_h, kernel_h, stride_h, top), Axis(in_w, out_w, kernel_w, stride_w, left)
+        found.append((len(found), Conv(rows, columns, int(in_c), int(out_c), int(groups)), int(fields[-1])))
+    return found
+
+
+def copied(arguments: list[Argument]) -> list[Argument]:
+    return [argument.copy() if isinstance(argument, np.ndarray) else argument for argument in arguments]
+
+
+def check(core: CoreTarget, name: str, number: int, arguments: list[Argument], scratch: int | None) -> int:
+    """Both kernels do the same; `scratch` is the argument that may differ. Returns the fast one's instructions."""
+    general, fast = copied(arguments), copied(arguments)
+    expected = core.call(name, number, 0, *general)
+    found = core.call(name, number, 1, *fast)
+    assert found == expected, (name, number)
+    for index, (ours, theirs) in enumerate(zip(fast, general, strict=True)):
+        if index != scratch:
+            np.testing.assert_array_equal(ours, theirs, err_msg=f"{name} {number}, argument {index}")
+    return core.instructions
+
+
+def gradient_arguments(generator: np.random.Generator, conv: Conv, trained_in: int, depthwise: bool) -> list[Argument]:
+    shape = (*conv.w_shape[1:3], conv.in_c) if depthwise else conv.w_shape
+    gate = generator.random(conv.x_shape) < generator.random() if generator.random() < 0.7 else None
+    gx = Map(conv.x_shape, gate, int(2.0 ** generator.uniform(0, 31)) - 1)
+    step = Step(seed=int(generator.integers(2**32)))
+    scratch = np.full(SCRATCH_BYTES, GUARD, np.uint8)
+    gy, w = gradients(generator, *conv.y_shape), int8s(generator, *shape)
+    gate_bits, peak, values = gx.arguments()
+    return [step.sgd, gy, int(generator.integers(-20, 40)), *splits(w, trained_in), gate_bits, peak, scratch, values]
+
+
+@pytest.mark.parametrize("kind", ["conv"])
+def test_input_gradients(core: CoreTarget, kind: str) -> None:
+    """And their instruction counts do not depend on data; a gate that is absent may cost less."""
+    generator = np.random.default_rng(3)
+    depthwise = kind == "depthwise"
+    name = "depthwise2d_input_gradient" if depthwise else "conv2d_input_gradient"
+    for number, conv, trained_in in cases(core, kind):
+        counts: dict[bool, set[int]] = {False: set(), True: set()}
+        for _ in range(4):
+            arguments = gradient_arguments(generator, conv, trained_in, depthwise)
+            counts[arguments[5] is None].add(check(core, name, number, arguments, 7))
+        assert all(len(of) <= 1 for of in counts.values()), (name, number, counts)
