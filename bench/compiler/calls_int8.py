@@ -174,13 +174,7 @@ class Int8:
             f"{value(call.writes['gx'])});"
         )
 
-    def _depthwise2d_input_gradient(self, call: Call, _infer: bool) -> str:
-        node = _node(call)
-        return (
-            f"{self._written(call)} = int8::{call.kernel}(sgd, {layer(node)}::kShape, {self._gy(call)}, "
-            f"{self._weights(node)}, {layer(node)}::kLift, {layer(node)}::kExponent, {gate(call)}, {self._peak(call)}, "
-            f"{value(call.writes['gx'])});"
-        )
+    _depthwise2d_input_gradient = _conv2d_input_gradient
 
     def _avg_pool_gradient(self, call: Call, _infer: bool) -> str:
         winners = f"bits(arena, Arena::{call.reads['winners']}), " if "winners" in call.reads else ""

@@ -107,8 +107,10 @@ def conv_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
 
 
 def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> int:
-    """Bytes of scratch of an input gradient; as pointwise_scratch in firmware/engine/int8/fast."""
+    """Bytes of scratch of an input gradient; as firmware/engine/int8/fast says."""
     op = node.conv
+    if dtype == "int8" and g.is_depthwise(graph, node):
+        return 8 * op.taps + 4 * 32
     positions = node.shape[0] * node.shape[1]
     pointwise = op.taps == 1 and op.stride == (1, 1) and op.pad == (0, 0) and op.groups == 1 and positions > 1
     if dtype != "int8" or not pointwise:
@@ -326,7 +328,7 @@ class _Builder:
             self.partial[source.name].append(target)
         scaled = not (isinstance(node.op, g.MaxPool) and not _overlaps(node.op))
         scratch = 0
-        if kernel == "conv2d_input_gradient":
+        if node.is_conv:
             scratch = gradient_scratch(self.graph, node, self.trained(node), self.dtype)
         return self.call(
             kernel, node, reads, {"gx": target}, scratch=scratch, macs=g.macs(self.graph, node), peak=scaled

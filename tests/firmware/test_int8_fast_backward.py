@@ -66,7 +66,7 @@ def gradient_arguments(generator: np.random.Generator, conv: Conv, trained_in: i
     return [step.sgd, gy, int(generator.integers(-20, 40)), *splits(w, trained_in), gate_bits, peak, scratch, values]
 
 
-@pytest.mark.parametrize("kind", ["conv"])
+@pytest.mark.parametrize("kind", ["conv", "depthwise"])
 def test_input_gradients(core: CoreTarget, kind: str) -> None:
     """And their instruction counts do not depend on data; a gate that is absent may cost less."""
     generator = np.random.default_rng(3)
