@@ -211,23 +211,19 @@ class Int8:
 
     def _conv2d_update(self, call: Call, _infer: bool) -> str:
         node = _node(call)
-        residual = f"Params::{node.name}_weight_residual"
-        pointer = {
-            "Compensated": f"at(params, {residual})",
-            "Accumulated": f"halves(params, {residual})",
-            "Truncated": "nullptr",
-        }[self._rule]
-        weights = (
-            f"int8::TrainedWeights<int8::{self._rule}>{{at(params, Params::{node.name}_weight), {pointer}, "
-            f"{self._e.rows(node)}, {layer(node)}::kLift, {layer(node)}::kExponent}}"
+        return (
+            f"int8::fast::{call.kernel}<int8::{self._rule}, {layer(node)}, {self._e.rows(node)}, "
+            f"{self._e.x_channels(node)}>(sgd, {self._e.stream(call)}, {self._gy(call)}, {value(call.reads['x'])}, "
+            f"{input_exponent(self._x, node)}, {self._trained_weights(node)}, {scratch(self._e, call)});"
         )
+
+    def _depthwise2d_update(self, call: Call, _infer: bool) -> str:
+        node = _node(call)
         return (
             f"int8::{call.kernel}<int8::{self._rule}>(sgd, {self._e.stream(call)}, {layer(node)}::kShape, "
             f"{self._gy(call)}, {value(call.reads['x'])}, {input_exponent(self._x, node)}, "
-            f"{self._e.x_channels(node)}, {weights});"
+            f"{self._e.x_channels(node)}, {self._trained_weights(node)});"
         )
-
-    _depthwise2d_update = _conv2d_update
 
     def fold(self) -> list[str]:
         """Statements at the end of a batch."""
@@ -253,6 +249,18 @@ class Int8:
 
     def _bias(self, node: Node) -> str:
         return bias_argument(self._e, node)
+
+    def _trained_weights(self, node: Node) -> str:
+        residual = f"Params::{node.name}_weight_residual"
+        pointer = {
+            "Compensated": f"at(params, {residual})",
+            "Accumulated": f"halves(params, {residual})",
+            "Truncated": "nullptr",
+        }[self._rule]
+        return (
+            f"int8::TrainedWeights<int8::{self._rule}>{{at(params, Params::{node.name}_weight), {pointer}, "
+            f"{self._e.rows(node)}, {layer(node)}::kLift, {layer(node)}::kExponent}}"
+        )
 
     def _gy(self, call: Call) -> str:
         return f"{value(call.reads['gy'])}, e_{call.reads['gy']}"

@@ -120,6 +120,14 @@ def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -
     return 4 * (2 * outputs + 4 * 32) if fits else 0
 
 
+def update_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
+    """Bytes of scratch of a weight gradient; as firmware/engine/int8/fast/conv2d_update.hpp says."""
+    positions, outputs = node.shape[0] * node.shape[1], node.shape[2]
+    if dtype != "int8" or node.conv.groups != 1 or positions <= 2 or outputs % 2 != 0:
+        return 0
+    return 4 * (4 * 32 + 2 * min(positions, 256))
+
+
 def trained_rows(graph: Graph, node: Node, trained: Trained) -> int:
     """Trained weights for each output channel and tap of a convolution; of a depthwise one, trained channels."""
     if g.is_depthwise(graph, node):
@@ -307,6 +315,7 @@ class _Builder:
             {"gy": gradient, "x": source},
             {},
             after=after,
+            scratch=0 if depthwise else update_scratch(self.graph, node, self.dtype),
             macs=positions * per_position,
         )
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "engine/int8/fast/conv2d_input_gradient.hpp"
+#include "engine/int8/fast/conv2d_update.hpp"
 #include "engine/int8/fast/depthwise2d_input_gradient.hpp"
 
 using namespace ftte;
@@ -12,9 +13,10 @@ namespace {
 
 // Of any layer: up to its limit of 7, neighbours that differ.
 constexpr int8_t kLifts[] = {
-#define EIGHT 0, 7, 1, 6, 2, 5, 3, 4, 7, 7, 0, 0, 5, 1, 3, 2,
-#define SIXTY_FOUR EIGHT EIGHT EIGHT EIGHT
-    SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR};
+#define SIXTEEN 0, 7, 1, 6, 2, 5, 3, 4, 7, 7, 0, 0, 5, 1, 3, 2,
+#define SIXTY_FOUR SIXTEEN SIXTEEN SIXTEEN SIXTEEN
+    SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR
+        SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR SIXTY_FOUR};
 
 struct Case {
   Conv2dShape shape;
@@ -46,6 +48,21 @@ constexpr Case kDepthwise[] = {
     {{3, 3, 7, 3, 3, 7, 3, 3, 1, 1, 1, 1, 7}, 2},  // general: an odd number of channels
 };
 
+// trained_in; x has all channels, or in the cases with odd numbers only those.
+constexpr Case kUpdates[] = {
+    {{4, 4, 12, 4, 4, 40, 1, 1, 1, 1, 0, 0, 1}, 8},    // one tap, four channels a time
+    {{5, 5, 6, 5, 5, 34, 3, 3, 1, 1, 1, 1, 1}, 6},     // an odd number of positions, columns of two taps
+    {{7, 8, 3, 4, 4, 16, 3, 3, 2, 2, 1, 1, 1}, 3},     // a stride, a last block of three columns
+    {{18, 20, 5, 18, 20, 6, 3, 2, 1, 1, 1, 0, 1}, 4},  // more positions than fit at once
+    {{17, 19, 1, 17, 19, 2, 1, 1, 1, 1, 0, 0, 1}, 1},  // an odd number that does not fit, one column
+    {{3, 3, 40, 3, 3, 900, 1, 1, 1, 1, 0, 0, 1}, 10},  // rows of gy beyond what four pairs reach
+    {{4, 4, 8, 1, 1, 6, 4, 4, 1, 1, 0, 0, 1}, 8},      // general: fully connected
+    {{5, 5, 8, 5, 5, 4, 3, 3, 1, 1, 1, 1, 2}, 3},      // general: groups
+};
+constexpr int32_t x_channels(const Case& c) {
+  return c.shape.groups == 1 && c.trained_in % 2 == 1 ? c.trained_in : c.shape.in_c;
+}
+
 template <int32_t kCase>
 struct Conv {
   static constexpr Conv2dShape kShape = kConvs[kCase].shape;
@@ -56,6 +73,13 @@ struct Conv {
 template <int32_t kCase>
 struct Depthwise {
   static constexpr Conv2dShape kShape = kDepthwise[kCase].shape;
+  static constexpr int32_t kExponent = 6;
+  static constexpr const int8_t* kLift = kLifts;
+};
+
+template <int32_t kCase>
+struct Update {
+  static constexpr Conv2dShape kShape = kUpdates[kCase].shape;
   static constexpr int32_t kExponent = 6;
   static constexpr const int8_t* kLift = kLifts;
 };
@@ -101,6 +125,34 @@ int32_t depthwise_gradient(int32_t number, bool fast, const Gradient& g) {
   return 0;
 }
 
+struct Step {
+  Sgd& sgd;
+  const int8_t* gy;
+  int32_t gy_exponent;
+  const int8_t* x;
+  int8_t* values;
+  void* residuals;
+  void* scratch;
+};
+
+template <class Rule, int32_t kCase = 0>
+void update(int32_t number, bool fast, const Step& s) {
+  if constexpr (kCase < sizeof kUpdates / sizeof *kUpdates) {
+    if (number != kCase) return update<Rule, kCase + 1>(number, fast, s);
+    using Layer = Update<kCase>;
+    constexpr int32_t kTrainedIn = kUpdates[kCase].trained_in;
+    constexpr int32_t kXChannels = x_channels(kUpdates[kCase]);
+    const int8::TrainedWeights<Rule> weights{s.values, static_cast<typename Rule::Residual*>(s.residuals), kTrainedIn,
+                                             Layer::kLift, Layer::kExponent};
+    if (fast) {
+      int8::fast::conv2d_update<Rule, Layer, kTrainedIn, kXChannels>(s.sgd, 3, s.gy, s.gy_exponent, s.x, 5, weights,
+                                                                     s.scratch);
+    } else {
+      int8::conv2d_update<Rule>(s.sgd, 3, Layer::kShape, s.gy, s.gy_exponent, s.x, 5, kXChannels, weights);
+    }
+  }
+}
+
 template <int32_t kCount>
 int32_t describe(const Case (&cases)[kCount], int32_t number, int32_t* fields) {
   const auto& [s, trained_in] = cases[number];
@@ -116,6 +168,7 @@ extern "C" {
 
 // Fields of a case's shape, and trained_in. Return how many cases there are.
 int32_t conv_case(int32_t number, int32_t* fields) { return describe(kConvs, number, fields); }
+int32_t update_case(int32_t number, int32_t* fields) { return describe(kUpdates, number, fields); }
 int32_t depthwise_case(int32_t number, int32_t* fields) { return describe(kDepthwise, number, fields); }
 
 int32_t conv2d_input_gradient(int32_t number, int32_t fast, Sgd* sgd, const int8_t* gy, int32_t gy_exponent,
@@ -131,6 +184,16 @@ int32_t depthwise2d_input_gradient(int32_t number, int32_t fast, Sgd* sgd, const
   return depthwise_gradient(
       number, fast != 0,
       {*sgd, gy, gy_exponent, {trained, frozen, kDepthwise[number].trained_in}, gate, peak, scratch, gx});
+}
+
+// rule: 0 compensated, 1 accumulated, 2 truncated.
+int32_t conv2d_update(int32_t number, int32_t fast, Sgd* sgd, int32_t rule, const int8_t* gy, int32_t gy_exponent,
+                      const int8_t* x, int8_t* values, void* residuals, void* scratch) {
+  const Step step{*sgd, gy, gy_exponent, x, values, residuals, scratch};
+  if (rule == 0) update<int8::Compensated>(number, fast != 0, step);
+  if (rule == 1) update<int8::Accumulated>(number, fast != 0, step);
+  if (rule == 2) update<int8::Truncated>(number, fast != 0, step);
+  return x_channels(kUpdates[number]);
 }
 
 }  // extern "C"

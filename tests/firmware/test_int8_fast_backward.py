@@ -13,7 +13,7 @@ import pytest
 from engine_targets import BOARD_OF_CORE, Argument, CoreTarget
 from float32_reference import Axis, Conv
 from int8_backward_cases import SOURCES as GENERAL
-from int8_backward_cases import Map, Step, gradients, int8s, ints, splits
+from int8_backward_cases import RULES, Map, Step, Weights, gradients, int8s, ints, splits
 
 FAST = Path(__file__).resolve().parents[2] / "firmware" / "engine" / "int8" / "fast"
 PROBE = Path(__file__).with_name("int8_fast_backward_probe.cpp")
@@ -78,3 +78,25 @@ def test_input_gradients(core: CoreTarget, kind: str) -> None:
             arguments = gradient_arguments(generator, conv, trained_in, depthwise)
             counts[arguments[5] is None].add(check(core, name, number, arguments, 7))
         assert all(len(of) <= 1 for of in counts.values()), (name, number, counts)
+
+
+def update_arguments(generator: np.random.Generator, conv: Conv, trained_in: int, rule: str) -> list[Argument]:
+    step = Step(int(2.0 ** generator.uniform(0, 20)), int(generator.integers(2**32)))
+    lift = np.zeros(conv.out_c, np.int8)  # the probe has its own
+    weights = Weights.random(generator, rule, (*conv.w_shape[:3], trained_in), lift, 6)
+    channels = trained_in if conv.groups == 1 and trained_in % 2 else conv.in_c
+    x = int8s(generator, *conv.x_shape[:2], channels)
+    gy, gy_exponent = gradients(generator, *conv.y_shape), int(generator.integers(-2, 30))
+    scratch = np.full(SCRATCH_BYTES, GUARD, np.uint8)
+    return [step.sgd, RULES.index(rule), gy, gy_exponent, x, weights.values, weights.residuals, scratch]
+
+
+def test_updates(core: CoreTarget) -> None:
+    generator = np.random.default_rng(4)
+    for number, conv, trained_in in cases(core, "update"):
+        for rule in RULES:
+            counts = {
+                check(core, "conv2d_update", number, update_arguments(generator, conv, trained_in, rule), 7)
+                for _ in range(3)
+            }
+            assert len(counts) == 1, (number, rule, counts)

@@ -1,8 +1,7 @@
 // gradient_scale.hpp's store, bit for bit, in half the instructions: for cores with the DSP extension.
 //
 // A map may be written in any order: element i takes the i-th random number whichever way, as the generator jumps over
-// n numbers with one multiply-add (Brown, "Random number generation with arbitrary strides", 1994). So a kernel may
-// work on blocks of rows, and keeps one random number for each.
+// n numbers (random.hpp). So a kernel may work on blocks of rows, and keeps one random number for each.
 //
 // What makes it short:
 //   largest   kept as room = 2^31 - 1 - largest: room' = qadd(|sum|, room) - |sum|, two instructions
@@ -12,22 +11,10 @@
 #pragma once
 
 #include "engine/int8/fast/dsp.hpp"
+#include "engine/int8/fast/random.hpp"
 #include "engine/int8/gradient_scale.hpp"
 
 namespace ftte::int8::fast {
-
-// Random's state n numbers on: factor * state + term.
-struct Jump {
-  uint32_t factor, term;
-  constexpr uint32_t operator()(uint32_t state) const { return factor * state + term; }
-};
-
-constexpr Jump jump_over(int32_t numbers) {
-  constexpr Jump kOne{1664525U, 1013904223U};  // Random's constants
-  Jump result{1, 0};
-  for (int32_t i = 0; i < numbers; ++i) result = {result.factor * kOne.factor, kOne(result.term)};
-  return result;
-}
 
 #ifdef FTTE_DSP
 
