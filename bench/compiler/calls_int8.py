@@ -125,7 +125,7 @@ class Int8:
     def _pack_gate(self, call: Call, _infer: bool) -> str:
         node = _node(call)
         bits = f"bits(arena, Arena::{call.writes['gate']})"
-        return f"int8::pack_gate({node.size}, {value(call.reads['y'])}, {self.range(node)}, {bits});"
+        return f"int8::fast::pack_gate({node.size}, {value(call.reads['y'])}, {self.range(node)}, {bits});"
 
     def _slice_channels(self, call: Call, _infer: bool) -> str:
         node = _node(call)
@@ -177,19 +177,24 @@ class Int8:
     _depthwise2d_input_gradient = _conv2d_input_gradient
 
     def _avg_pool_gradient(self, call: Call, _infer: bool) -> str:
+        return (
+            f"{self._written(call)} = int8::fast::{call.kernel}<{layer(_node(call))}>(sgd, {self._gy(call)}, "
+            f"{gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
+        )
+
+    def _max_pool_gradient(self, call: Call, _infer: bool) -> str:
         winners = f"bits(arena, Arena::{call.reads['winners']}), " if "winners" in call.reads else ""
         return (
             f"{self._written(call)} = int8::{call.kernel}(sgd, {layer(_node(call))}::kShape, {self._gy(call)}, "
             f"{winners}{gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
         )
 
-    _max_pool_gradient = _avg_pool_gradient
-    _upsample_gradient = _avg_pool_gradient
+    _upsample_gradient = _max_pool_gradient
 
     def _add_gradients(self, call: Call, _infer: bool) -> str:
         a, b = call.reads["a"], call.reads["b"]
         return (
-            f"{self._written(call)} = int8::add_gradients(sgd, {_node(call).size}, {value(a)}, e_{a}, {value(b)}, "
+            f"{self._written(call)} = int8::fast::add_gradients(sgd, {_node(call).size}, {value(a)}, e_{a}, {value(b)}, "
             f"e_{b}, {gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
         )
 
@@ -204,7 +209,7 @@ class Int8:
         node = _node(call)
         name = f"{node.name}_bias" + ("_residual" if self._e.batch > 1 else "")
         return (
-            f"int8::update_bias(sgd, {self._e.stream(call)}, {self._gy(call)}, {node.shape[0] * node.shape[1]}, "
+            f"int8::fast::update_bias(sgd, {self._e.stream(call)}, {self._gy(call)}, {node.shape[0] * node.shape[1]}, "
             f"{node.shape[2]}, words(params, Params::{name}), {layer(node)}::kLift, "
             f"{input_exponent(self._x, node)} + {layer(node)}::kExponent + int8::kBiasBits);"
         )

@@ -19,8 +19,16 @@ from bench.model.plan import Plan
 
 Dialect = Int8 | Float32
 _C_TYPES = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
-# int8 kernels with a variant for one layer (firmware/engine/int8/fast).
-_FAST = {"conv2d_input_gradient", "conv2d_update", "depthwise2d_input_gradient"}
+# int8 kernels with a variant for one core or one layer (firmware/engine/int8/fast).
+_FAST = {
+    "add_gradients",
+    "avg_pool_gradient",
+    "conv2d_input_gradient",
+    "conv2d_update",
+    "depthwise2d_input_gradient",
+    "pack_gate",
+    "update_bias",
+}
 _BANNER = "// Emitted by `bench plan`: do not edit."
 
 

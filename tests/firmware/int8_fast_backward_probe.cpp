@@ -2,9 +2,13 @@
 // listed here, as their shapes are template arguments. `fast` 0 calls the general kernel.
 #include <cstdint>
 
+#include "engine/int8/fast/add_gradients.hpp"
+#include "engine/int8/fast/avg_pool_gradient.hpp"
 #include "engine/int8/fast/conv2d_input_gradient.hpp"
 #include "engine/int8/fast/conv2d_update.hpp"
 #include "engine/int8/fast/depthwise2d_input_gradient.hpp"
+#include "engine/int8/fast/pack_gate.hpp"
+#include "engine/int8/fast/update_bias.hpp"
 
 using namespace ftte;
 using int8::Sgd;
@@ -83,6 +87,22 @@ struct Update {
   static constexpr int32_t kExponent = 6;
   static constexpr const int8_t* kLift = kLifts;
 };
+
+struct GlobalPool {
+  static constexpr PoolShape kShape{4, 3, 44, 1, 1, 4, 3, 4, 3, 0, 0};
+};
+struct Tiles {
+  static constexpr PoolShape kShape{4, 6, 8, 2, 2, 2, 3, 2, 3, 0, 0};
+};
+struct Overlapping {
+  static constexpr PoolShape kShape{5, 5, 8, 3, 3, 3, 3, 2, 2, 1, 1};
+};
+
+template <class Layer>
+int32_t pool_gradient(bool fast, Sgd& sgd, const int8_t* gy, const uint8_t* gate, uint32_t* peak, int8_t* gx) {
+  if (fast) return int8::fast::avg_pool_gradient<Layer>(sgd, gy, 9, gate, peak, gx);
+  return int8::avg_pool_gradient(sgd, Layer::kShape, gy, 9, gate, peak, gx);
+}
 
 struct Gradient {
   Sgd& sgd;
@@ -194,6 +214,34 @@ int32_t conv2d_update(int32_t number, int32_t fast, Sgd* sgd, int32_t rule, cons
   if (rule == 1) update<int8::Accumulated>(number, fast != 0, step);
   if (rule == 2) update<int8::Truncated>(number, fast != 0, step);
   return x_channels(kUpdates[number]);
+}
+
+// number: 0 global, 1 tiles, 2 windows that overlap.
+int32_t avg_pool_gradient(int32_t number, int32_t fast, Sgd* sgd, const int8_t* gy, const uint8_t* gate, uint32_t* peak,
+                          int8_t* gx) {
+  const auto gradient = number == 0   ? pool_gradient<GlobalPool>
+                        : number == 1 ? pool_gradient<Tiles>
+                                      : pool_gradient<Overlapping>;
+  return gradient(fast != 0, *sgd, gy, gate, peak, gx);
+}
+
+int32_t add_gradients(int32_t n, int32_t fast, Sgd* sgd, const int8_t* a, int32_t a_exponent, const int8_t* b,
+                      int32_t b_exponent, const uint8_t* gate, uint32_t* peak, int8_t* y) {
+  const auto add = fast != 0 ? int8::fast::add_gradients : int8::add_gradients;
+  return add(*sgd, n, a, a_exponent, b, b_exponent, gate, peak, y);
+}
+
+int32_t pack_gate(int32_t n, int32_t fast, const int8_t* y, int32_t low, int32_t high, uint8_t* bits) {
+  const auto pack = fast != 0 ? int8::fast::pack_gate : int8::pack_gate;
+  pack(n, y, {static_cast<int8_t>(low), static_cast<int8_t>(high)}, bits);
+  return 0;
+}
+
+int32_t update_bias(int32_t positions, int32_t fast, Sgd* sgd, int32_t channels, const int8_t* gy, int32_t gy_exponent,
+                    int32_t* bias, const int8_t* lift) {
+  const auto update = fast != 0 ? int8::fast::update_bias : int8::update_bias;
+  update(*sgd, 3, gy, gy_exponent, positions, channels, bias, lift, 14);
+  return 0;
 }
 
 }  // extern "C"

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_targets import BOARD_OF_CORE, Argument, CoreTarget
-from float32_reference import Axis, Conv
+from float32_reference import Axis, Conv, packed
 from int8_backward_cases import SOURCES as GENERAL
 from int8_backward_cases import RULES, Map, Step, Weights, gradients, int8s, ints, splits
 
 FAST = Path(__file__).resolve().parents[2] / "firmware" / "engine" / "int8" / "fast"
 PROBE = Path(__file__).with_name("int8_fast_backward_probe.cpp")
-SOURCES = [*GENERAL[:-1], *sorted(FAST.glob("*.cpp")), PROBE]
+SOURCES = [*GENERAL[:-1], FAST.parent / "pack_gate.cpp", *sorted(FAST.glob("*.cpp")), PROBE]
 SCRATCH_BYTES = 8192
 GUARD = 0x5A
 
@@ -100,3 +100,68 @@ def test_updates(core: CoreTarget) -> None:
                 for _ in range(3)
             }
             assert len(counts) == 1, (number, rule, counts)
+
+
+def into(generator: np.random.Generator, shape: tuple[int, ...]) -> list[Argument]:
+    """A map with a random gate and peak."""
+    return Map(shape, generator.random(shape) < 0.6, int(2.0 ** generator.uniform(0, 31)) - 1).arguments()
+
+
+def seeded(generator: np.random.Generator) -> Step:
+    return Step(int(2.0 ** generator.uniform(0, 20)), int(generator.integers(2**32)))
+
+
+POOLS = (((1, 1, 44), (4, 3, 44)), ((2, 2, 8), (4, 6, 8)), ((3, 3, 8), (5, 5, 8)))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_average_pools(core: CoreTarget, number: int) -> None:
+    generator = np.random.default_rng(5)
+    y_shape, x_shape = POOLS[number]
+    counts = {
+        check(core, "avg_pool_gradient", number,
+              [seeded(generator).sgd, gradients(generator, *y_shape), *into(generator, x_shape)], None)
+        for _ in range(4)
+    }  # fmt: skip
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("n", [4, 32, 100, 101])
+def test_sums_of_gradients(core: CoreTarget, n: int) -> None:
+    generator = np.random.default_rng(6)
+    counts = set()
+    for distance in (0, 1, -3, 9, -40):
+        exponent = int(generator.integers(-20, 40))
+        a, b = gradients(generator, n), gradients(generator, n)
+        gate, peak, y = into(generator, (n,))
+        arguments = [seeded(generator).sgd, a, exponent, b, exponent + distance, gate, peak, y]
+        counts.add(check(core, "add_gradients", n, arguments, None))
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("n", [8, 40, 43, 7])
+def test_gates(core: CoreTarget, n: int) -> None:
+    generator = np.random.default_rng(7)
+    counts = set()
+    for low, high in ((0, 127), (0, 96), (0, 1), (-128, 127), (-5, -3)):
+        y = generator.integers(-128, 128, n, np.int8)
+        y[: min(n, 4)] = (low, high, min(low + 1, 127), max(high - 1, -128))[:n]
+        bits = np.full((n + 7) // 8, GUARD, np.uint8)
+        counts.add(check(core, "pack_gate", n, [y, low, high, bits], None))
+    assert len(counts) <= 2, "a range without an upper bound may cost more or less"
+    inside = (y > low) & (y < high)
+    core.call("pack_gate", n, 1, y, low, high, bits)
+    np.testing.assert_array_equal(bits, packed(inside, 1))
+
+
+@pytest.mark.parametrize(("positions", "channels"), [(1, 4), (64, 12), (25, 8), (300, 8), (515, 4), (6, 5)])
+def test_biases(core: CoreTarget, positions: int, channels: int) -> None:
+    generator = np.random.default_rng(8)
+    counts = set()
+    for case in range(6):
+        gy = gradients(generator, positions, channels) if case else np.full((positions, channels), -127, np.int8)
+        bias = generator.choice([-(2**29), -5000, 0, 77, 2**29], channels).astype(np.int32)
+        lift = generator.integers(0, 8, channels, np.int8)
+        arguments = [seeded(generator).sgd, channels, gy, int(generator.integers(-30, 60)), bias, lift]
+        counts.add(check(core, "update_bias", positions, arguments, None))
+    assert len(counts) == 1

@@ -36,6 +36,20 @@ namespace ftte::int8::fast {
   return y;
 }
 
+// sum + sxtb16(x), in both halves.
+[[gnu::always_inline]] inline uint32_t sxtab16(uint32_t sum, uint32_t x) {
+  uint32_t y;
+  asm("sxtab16 %0, %1, %2" : "=r"(y) : "r"(sum), "r"(x));
+  return y;
+}
+
+// sum + sxtb16_ror8(x), in both halves.
+[[gnu::always_inline]] inline uint32_t sxtab16_ror8(uint32_t sum, uint32_t x) {
+  uint32_t y;
+  asm("sxtab16 %0, %1, %2, ror #8" : "=r"(y) : "r"(sum), "r"(x));
+  return y;
+}
+
 // low's low half; above it high's low half.
 [[gnu::always_inline]] inline uint32_t pkhbt(uint32_t low, uint32_t high) {
   uint32_t y;
