@@ -111,13 +111,14 @@ def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -
     op = node.conv
     if dtype == "int8" and g.is_depthwise(graph, node):
         return 8 * op.taps + 4 * 32
-    positions = node.shape[0] * node.shape[1]
-    pointwise = op.taps == 1 and op.stride == (1, 1) and op.pad == (0, 0) and op.groups == 1 and positions > 1
-    if dtype != "int8" or not pointwise:
-        return 0
     inputs, outputs = g.in_channels(graph, node), node.shape[2]
+    in_width = graph.shape_of(node.inputs[0])[1]
+    pointwise = op.taps == 1 and op.stride == (1, 1) and op.pad == (0, 0)
+    blocks = node.shape[0] * node.shape[1] > 1 and (pointwise or in_width > op.stride[1])
     fits = outputs % 2 == 0 and inputs % 4 == 0 and trained_rows(graph, node, trained) % 2 == 0
-    return 4 * (2 * outputs + 4 * 32) if fits else 0
+    if dtype != "int8" or op.groups != 1 or not blocks or not fits:
+        return 0
+    return 4 * (4 * 32 + 2 * outputs) + outputs
 
 
 def update_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
