@@ -65,7 +65,10 @@ constexpr Case kUpdates[] = {
     {{18, 20, 5, 18, 20, 6, 3, 2, 1, 1, 1, 0, 1}, 4},  // more positions than fit at once
     {{17, 19, 1, 17, 19, 2, 1, 1, 1, 1, 0, 0, 1}, 1},  // an odd number that does not fit, one column
     {{3, 3, 40, 3, 3, 900, 1, 1, 1, 1, 0, 0, 1}, 10},  // rows of gy beyond what four pairs reach
-    {{4, 4, 8, 1, 1, 6, 4, 4, 1, 1, 0, 0, 1}, 8},      // general: fully connected
+    {{4, 4, 8, 1, 1, 6, 4, 4, 1, 1, 0, 0, 1}, 8},      // fully connected
+    {{2, 3, 8, 1, 1, 3, 2, 3, 1, 1, 0, 0, 1}, 4},      // and a part of the channels
+    {{1, 1, 6, 1, 1, 3, 1, 1, 1, 1, 0, 0, 1}, 6},      // general: rows of no multiple of four
+    {{23, 30, 8, 23, 30, 6, 1, 1, 1, 1, 0, 0, 1}, 4},  // sums that are rounded before
     {{5, 5, 8, 5, 5, 4, 3, 3, 1, 1, 1, 1, 2}, 3},      // general: groups
 };
 constexpr int32_t x_channels(const Case& c) {

@@ -3,6 +3,9 @@
 #ifdef FTTE_DSP
 
 #include <cstring>
+#include <type_traits>
+
+#include "engine/int8/fast/compensated_steps.hpp"
 
 namespace ftte::int8::fast {
 namespace {
@@ -84,38 +87,58 @@ void widen(const Columns& columns, Position p, int32_t n, uint32_t* to) {
 
 // The steps of four columns' weights.
 template <class Rule>
-class Steps {
+class ColumnSteps {
  public:
-  Steps(const Sgd& sgd, const ColumnProducts& layer, int32_t gradient_exponent, const TrainedWeights<Rule>& weights)
+  ColumnSteps(const Sgd& sgd, const ColumnProducts& layer, int32_t gradient_exponent,
+              const TrainedWeights<Rule>& weights)
       : weights_(weights), row_(layer.row), length_(layer.shape.taps() * layer.trained_in) {
     const LayerScale scale(sgd.learning_rate_q16, weights.exponent + Rule::kGridBits - gradient_exponent,
                            layer.shape.positions(), kProductBits);
     for (int32_t lift = 0; lift < kLifts; ++lift) scales_[lift] = scale.of(lift, 1);
   }
 
-  // Of output channels [first, first + n) and columns [column, column + count); `random` is the state before the first.
-  // Returns the state before the first of the next output channel.
+  // Of rounded sums of output channels [first, first + n) and columns [column, column + count); `random` is the state
+  // before the first. Returns the state before the first of the next output channel.
   [[gnu::noinline]] uint32_t apply(int32_t first, int32_t n, int32_t column, int32_t count, const int32_t* sums,
                                    uint32_t random) {
     int32_t index = first * length_ + column;
-    uint32_t clipped = 0;
     for (int32_t o = 0; o < n; ++o, index += length_, random = row_(random)) {
       const int32_t* const sum = sums + (o >> 1) * 2 * kColumns + (o & 1);
-      const UpdateScale scale = scales_[weights_.lift[first + o]];
-      Random numbers = random_of(random);
-      for (int32_t j = 0; j < count; ++j) {
-        const int32_t product = round_shift(sum[2 * j], scale.pre_shift) * scale.multiplier;
-        clipped += Rule::apply(weights_.values, weights_.residuals, index + j, product, scale.shift, numbers);
+      const UpdateScale& scale = scales_[weights_.lift[first + o]];
+      if constexpr (std::is_same_v<Rule, Compensated>) {
+        if (count == kColumns) {
+          Steps steps{scale.multiplier, scale.shift, kOne(random), clipped_};
+          step_compensated(weights_.values + index, weights_.residuals + index, sum, steps);
+          clipped_ = steps.clipped;
+          continue;
+        }
       }
+      one_by_one(index, count, sum, scale, random_of(random));
     }
-    clipped_ += clipped;
     return random;
+  }
+
+  // The sums of n output channels as `apply` wants them.
+  void round(int32_t* sums, int32_t n) const {
+    const int32_t pre_shift = scales_[0].pre_shift;
+    if (pre_shift == 0) return;
+    for (int32_t i = 0; i < n * kColumns; ++i) sums[i] = round_shift(sums[i], pre_shift);
   }
 
   void finish(Sgd& sgd) const { sgd.saturated += clipped_; }
 
  private:
   static constexpr int32_t kProductBits = 14;
+  static constexpr Jump kOne = jump_over(1);
+
+  void one_by_one(int32_t index, int32_t count, const int32_t* sum, const UpdateScale& scale, Random numbers) {
+    uint32_t clipped = 0;
+    for (int32_t j = 0; j < count; ++j) {
+      const int32_t product = sum[2 * j] * scale.multiplier;
+      clipped += Rule::apply(weights_.values, weights_.residuals, index + j, product, scale.shift, numbers);
+    }
+    clipped_ += clipped;
+  }
 
   TrainedWeights<Rule> weights_;
   Jump row_;
@@ -167,7 +190,7 @@ void update_by_columns(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, c
   const Scratch scratch{static_cast<int32_t*>(memory), static_cast<uint32_t*>(memory) + kOutputs * kColumns};
   const bool widened = s.positions() <= kPositionsAtOnce && s.positions() % 2 == 0;
   const int32_t length = s.taps() * layer.trained_in;
-  Steps<Rule> steps(sgd, layer, gradient_exponent, weights);
+  ColumnSteps<Rule> steps(sgd, layer, gradient_exponent, weights);
   Columns columns{layer, x, 0, 0, 0};
   Random numbers(sgd.seed, stream);
   for (int32_t column = 0; column < length; column += kColumns) {
@@ -177,6 +200,7 @@ void update_by_columns(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, c
     for (int32_t first = 0; first < s.out_c; first += kOutputs) {
       const int32_t n = s.out_c - first < kOutputs ? s.out_c - first : kOutputs;
       sum_products(columns, gy, first, n, widened, scratch);
+      steps.round(scratch.sums, n);
       random = steps.apply(first, n, column, count, scratch.sums, random);
     }
     for (int32_t j = 0; j < kColumns; ++j) {
@@ -185,6 +209,26 @@ void update_by_columns(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, c
     }
   }
   steps.finish(sgd);
+}
+
+void update_dense(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const int8_t* gy, const int8_t* x,
+                  int32_t gradient_exponent, const TrainedWeights<Compensated>& weights) {
+  const LayerScale scales(sgd.learning_rate_q16, weights.exponent + kResidualBits - gradient_exponent, 1, 14);
+  const bool joined = layer.trained_in == layer.x_channels;
+  const int32_t runs = joined ? 1 : layer.shape.taps();
+  const int32_t run = joined ? layer.shape.taps() * layer.trained_in : layer.trained_in;
+  Steps steps{0, 0, Random(sgd.seed, stream).next(), 0};
+  int8_t* q = weights.values;
+  int8_t* r = weights.residuals;
+  for (int32_t o = 0; o < layer.shape.out_c; ++o) {
+    const UpdateScale scale = scales.of(weights.lift[o], 1);  // with one term nothing is shifted out before
+    steps.factor = gy[o] * scale.multiplier;
+    steps.shift = scale.shift;
+    for (int32_t i = 0; i < runs; ++i, q += run, r += run) {
+      step_compensated(q, r, x + i * layer.x_channels, run, steps);
+    }
+  }
+  sgd.saturated += steps.clipped;
 }
 
 template void update_by_columns<Compensated>(Sgd&, uint32_t, const ColumnProducts&, const int8_t*, const int8_t*,
