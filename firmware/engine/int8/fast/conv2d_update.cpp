@@ -29,16 +29,8 @@ struct Columns {
     if (ky + 1 < layer.shape.kernel_h) ++ky;
   }
 
-  // Of output position (oy, ox); of a position outside, zeros.
-  const int8_t* at(int32_t oy, int32_t ox) const {
-    static constexpr int8_t kZeros[4] = {};
-    const Conv2dShape& s = layer.shape;
-    const int32_t y = oy * s.stride_h + ky - s.pad_top;
-    const int32_t left = ox * s.stride_w + kx - s.pad_left;
-    const bool inside = static_cast<uint32_t>(y) < static_cast<uint32_t>(s.in_h) &&
-                        static_cast<uint32_t>(left) < static_cast<uint32_t>(s.in_w);
-    return inside ? x + (y * s.in_w + left) * layer.x_channels + i : kZeros;
-  }
+  // Of neighbouring channels under one tap, the bytes lie together.
+  bool together() const { return i + kColumns <= layer.trained_in; }
 };
 
 // Output positions, walked row by row.
@@ -52,18 +44,25 @@ struct Position {
   }
 };
 
-// The bytes of four columns at a position; of neighbouring channels under one tap, they lie together.
-[[gnu::noinline]] uint32_t bytes_at(const Columns& columns, const Position& p) {
-  if (columns.i + 4 <= columns.layer.trained_in) return read32(columns.at(p.oy, p.ox));
-  Columns column = columns;
-  uint32_t bytes = 0;
-  for (int32_t j = 0; j < kColumns; ++j, column.step()) {
-    bytes |= static_cast<uint32_t>(static_cast<uint8_t>(*column.at(p.oy, p.ox))) << (8 * j);
+// body(inside, offset in x) of the first column for n positions from p on.
+template <typename Body>
+[[gnu::always_inline]] inline void for_positions(const Columns& columns, Position p, int32_t n, const Body& body) {
+  const Conv2dShape& s = columns.layer.shape;
+  const int32_t step = s.stride_w * columns.layer.x_channels;
+  for (; n > 0; ++p.oy, p.ox = 0) {
+    const int32_t y = p.oy * s.stride_h + columns.ky - s.pad_top;
+    const uint32_t width = y >= 0 && y < s.in_h ? static_cast<uint32_t>(s.in_w) : 0;
+    int32_t left = p.ox * s.stride_w + columns.kx - s.pad_left;
+    int32_t offset = (y * s.in_w + left) * columns.layer.x_channels + columns.i;
+    const int32_t in_row = s.out_w - p.ox < n ? s.out_w - p.ox : n;
+    n -= in_row;
+    for (const int32_t end = left + in_row * s.stride_w; left != end; left += s.stride_w, offset += step) {
+      body(static_cast<uint32_t>(left) < width, offset);
+    }
   }
-  return bytes;
 }
 
-// The columns' inputs at positions a and b, as four pairs.
+// The columns' inputs at two positions, as four pairs.
 [[gnu::always_inline]] inline uint32_t* put_pairs(uint32_t a, uint32_t b, uint32_t* to) {
   const uint32_t low = pkhbt(a, b);
   const uint32_t high = pkhtb(a, b);
@@ -74,14 +73,39 @@ struct Position {
   return to + kColumns;
 }
 
-// n positions from p on, an even number.
+[[gnu::noinline]] void widen_together(const Columns& columns, Position p, int32_t n, uint32_t* to) {
+  const int8_t* const x = columns.x;
+  uint32_t before = 0;
+  bool second = false;
+  for_positions(columns, p, n, [&](bool inside, int32_t offset) {
+    const uint32_t word = inside ? read32(x + offset) : 0;
+    if (second) to = put_pairs(before, word, to);
+    before = word;
+    second = !second;
+  });
+  if (second) put_pairs(before, 0, to);
+}
+
+[[gnu::noinline]] void widen_column(const Columns& column, Position p, int32_t n, int16_t* to) {
+  const int8_t* const x = column.x;
+  int32_t step = 1;  // from the first of a pair to the second, and on to the next pair
+  for_positions(column, p, n, [&](bool inside, int32_t offset) {
+    *to = inside ? x[offset] : 0;
+    to += step;
+    step = 2 * kColumns - step;
+  });
+  if (step != 1) *to = 0;
+}
+
+// Four columns at n positions from p on; a last odd one is paired with zeros.
 void widen(const Columns& columns, Position p, int32_t n, uint32_t* to) {
-  const int32_t out_w = columns.layer.shape.out_w;
-  for (int32_t i = 0; i < n; i += 2) {
-    const uint32_t a = bytes_at(columns, p);
-    p.step(out_w);
-    to = put_pairs(a, bytes_at(columns, p), to);
-    p.step(out_w);
+  if (columns.together()) {
+    widen_together(columns, p, n, to);
+    return;
+  }
+  Columns column = columns;
+  for (int32_t j = 0; j < kColumns; ++j, column.step()) {
+    widen_column(column, p, n, reinterpret_cast<int16_t*>(to + j));
   }
 }
 
@@ -163,7 +187,7 @@ void sum_products(const Columns& columns, const int8_t* gy, int32_t first, int32
   Position position{0, 0};
   int32_t left = s.positions();
   if ((left & 1) != 0) {
-    put_pairs(bytes_at(columns, position), 0, scratch.pairs);
+    widen(columns, position, 1, scratch.pairs);
     p.g_end = pairs + 2 * kColumns;
     layer.multiply_first(p);
     p.w += s.out_c;
