@@ -100,9 +100,9 @@ class Int8:
         node = _node(call)
         a, b, y = (self.exponent(name) for name in (call.reads["a"], call.reads["b"], node.name))
         finest = max(a, b, y)
-        scale = f"{{{finest - a}, {finest - b}, {finest - y}}}"
+        scale_and_range = f"{finest - a}, {finest - b}, {finest - y}, {self.range(node).strip('{}')}"
         return (
-            f"int8::add({node.size}, {value(call.reads['a'])}, {value(call.reads['b'])}, {scale}, {self.range(node)}, "
+            f"int8::fast::add<{scale_and_range}>({node.size}, {value(call.reads['a'])}, {value(call.reads['b'])}, "
             f"{value(node.name)});"
         )
 

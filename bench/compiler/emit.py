@@ -21,6 +21,7 @@ Dialect = Int8 | Float32
 _C_TYPES = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
 # int8 kernels with a variant for one core or one layer (firmware/engine/int8/fast).
 _FAST = {
+    "add",
     "add_gradients",
     "avg_pool_gradient",
     "conv2d_input_gradient",

@@ -2,6 +2,7 @@
 // listed here, as their shapes are template arguments. `fast` 0 calls the general kernel.
 #include <cstdint>
 
+#include "engine/int8/fast/add.hpp"
 #include "engine/int8/fast/add_gradients.hpp"
 #include "engine/int8/fast/avg_pool_gradient.hpp"
 #include "engine/int8/fast/conv2d_input_gradient.hpp"
@@ -95,6 +96,15 @@ struct Update {
   static constexpr int32_t kExponent = 6;
   static constexpr const int8_t* kLift = kLifts;
 };
+
+template <int32_t kALeft, int32_t kBLeft, int32_t kRight, int32_t kLow, int32_t kHigh>
+void sum(bool fast, int32_t n, const int8_t* a, const int8_t* b, int8_t* y) {
+  if (fast) {
+    int8::fast::add<kALeft, kBLeft, kRight, kLow, kHigh>(n, a, b, y);
+  } else {
+    int8::add(n, a, b, {kALeft, kBLeft, kRight}, {kLow, kHigh}, y);
+  }
+}
 
 struct GlobalPool {
   static constexpr PoolShape kShape{4, 3, 44, 1, 1, 4, 3, 4, 3, 0, 0};
@@ -231,6 +241,15 @@ int32_t avg_pool_gradient(int32_t number, int32_t fast, Sgd* sgd, const int8_t* 
                         : number == 1 ? pool_gradient<Tiles>
                                       : pool_gradient<Overlapping>;
   return gradient(fast != 0, *sgd, gy, gate, peak, gx);
+}
+
+// number: which scale and range.
+int32_t add(int32_t number, int32_t fast, int32_t n, const int8_t* a, const int8_t* b, int8_t* y) {
+  constexpr decltype(&sum<0, 0, 0, 0, 0>) kSums[] = {sum<1, 0, 1, -128, 127>, sum<0, 2, 2, 0, 127>,
+                                                     sum<3, 0, 0, -128, 127>, sum<7, 7, 9, 0, 96>,
+                                                     sum<0, 0, 7, -7, 99>,    sum<9, 0, 8, -128, 127>};
+  if (number >= 0) kSums[number](fast != 0, n, a, b, y);
+  return 6;
 }
 
 int32_t add_gradients(int32_t n, int32_t fast, Sgd* sgd, const int8_t* a, int32_t a_exponent, const int8_t* b,

@@ -17,7 +17,7 @@ from int8_backward_cases import RULES, Map, Step, Weights, gradients, int8s, int
 
 FAST = Path(__file__).resolve().parents[2] / "firmware" / "engine" / "int8" / "fast"
 PROBE = Path(__file__).with_name("int8_fast_backward_probe.cpp")
-SOURCES = [*GENERAL[:-1], FAST.parent / "pack_gate.cpp", *sorted(FAST.glob("*.cpp")), PROBE]
+SOURCES = [*GENERAL[:-1], FAST.parent / "add.cpp", FAST.parent / "pack_gate.cpp", *sorted(FAST.glob("*.cpp")), PROBE]
 SCRATCH_BYTES = 8192
 GUARD = 0x5A
 
@@ -137,6 +137,20 @@ def test_sums_of_gradients(core: CoreTarget, n: int) -> None:
         arguments = [seeded(generator).sgd, a, exponent, b, exponent + distance, gate, peak, y]
         counts.add(check(core, "add_gradients", n, arguments, None))
     assert len(counts) == 1
+
+
+def test_sums(core: CoreTarget) -> None:
+    """Pairs of all values, in all scales and ranges; apart and in place."""
+    a, b = (half.astype(np.int8).reshape(-1) for half in np.mgrid[-128:128, -128:128])
+    generator = np.random.default_rng(9)
+    for number in range(core.call("add", -1, 0, 0, None, None, None)):
+        for chosen in (slice(0, None, 7), generator.permutation(a.size)[:103]):
+            left, right = np.ascontiguousarray(a[chosen]), np.ascontiguousarray(b[chosen])
+            y = np.full(left.size, 99, np.int8)
+            check(core, "add", number, [left.size, left, right, y], None)
+            core.call("add", number, 0, left.size, left, right, y)
+            core.call("add", number, 1, left.size, left, right, left)
+            np.testing.assert_array_equal(left, y)
 
 
 @pytest.mark.parametrize("n", [8, 40, 43, 7])

@@ -50,6 +50,27 @@ namespace ftte::int8::fast {
   return y;
 }
 
+// Bytes 0 and 2 as two uint16.
+[[gnu::always_inline]] inline uint32_t uxtb16(uint32_t x) {
+  uint32_t y;
+  asm("uxtb16 %0, %1" : "=r"(y) : "r"(x));
+  return y;
+}
+
+// Bytes 1 and 3 as two uint16.
+[[gnu::always_inline]] inline uint32_t uxtb16_ror8(uint32_t x) {
+  uint32_t y;
+  asm("uxtb16 %0, %1, ror #8" : "=r"(y) : "r"(x));
+  return y;
+}
+
+// a - b, in both halves.
+[[gnu::always_inline]] inline uint32_t ssub16(uint32_t a, uint32_t b) {
+  uint32_t y;
+  asm("ssub16 %0, %1, %2" : "=r"(y) : "r"(a), "r"(b));
+  return y;
+}
+
 // low's low half; above it high's low half.
 [[gnu::always_inline]] inline uint32_t pkhbt(uint32_t low, uint32_t high) {
   uint32_t y;
