@@ -113,8 +113,8 @@ class Int8:
         node = _node(call)
         a, b, y = (self.exponent(name) for name in (call.reads["a"], call.reads["b"], node.name))
         finest = max(a, b, y)
-        scale = f"{{{finest - a}, {finest - b}, {finest - y}}}"
-        return f"int8::add({on.elements}, {on.maps['a']}, {on.maps['b']}, {scale}, {self.range(node)}, {on.maps['y']});"
+        scale_and_range = f"{finest - a}, {finest - b}, {finest - y}, {self.range(node).strip('{}')}"
+        return f"int8::fast::add<{scale_and_range}>({on.elements}, {on.maps['a']}, {on.maps['b']}, {on.maps['y']});"
 
     def _avg_pool(self, call: Call, on: Operands) -> str:
         lift = self.exponent(_node(call).name) - self.exponent(call.reads["x"])
@@ -130,7 +130,7 @@ class Int8:
     def _pack_gate(self, call: Call, _infer: bool) -> str:
         node = _node(call)
         bits = f"bits(arena, Arena::{call.writes['gate']})"
-        return f"int8::pack_gate({node.size}, {value(call.reads['y'])}, {self.range(node)}, {bits});"
+        return f"int8::fast::pack_gate({node.size}, {value(call.reads['y'])}, {self.range(node)}, {bits});"
 
     def _slice_channels(self, call: Call, _infer: bool) -> str:
         node = _node(call)
@@ -174,27 +174,32 @@ class Int8:
     def _conv2d_input_gradient(self, call: Call, _infer: bool) -> str:
         node = _node(call)
         return (
-            f"{self._written(call)} = int8::{call.kernel}(sgd, {layer(node)}::kShape, {self._gy(call)}, "
-            f"{self._weights(node)}, {layer(node)}::kLift, {layer(node)}::kExponent, {gate(call)}, {self._peak(call)}, "
+            f"{self._written(call)} = int8::fast::{call.kernel}<{layer(node)}, {self._e.rows(node)}>(sgd, "
+            f"{self._gy(call)}, {self._weights(node)}, {gate(call)}, {self._peak(call)}, {scratch(self._e, call)}, "
             f"{value(call.writes['gx'])});"
         )
 
     _depthwise2d_input_gradient = _conv2d_input_gradient
 
     def _avg_pool_gradient(self, call: Call, _infer: bool) -> str:
+        return (
+            f"{self._written(call)} = int8::fast::{call.kernel}<{layer(_node(call))}>(sgd, {self._gy(call)}, "
+            f"{gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
+        )
+
+    def _max_pool_gradient(self, call: Call, _infer: bool) -> str:
         winners = f"bits(arena, Arena::{call.reads['winners']}), " if "winners" in call.reads else ""
         return (
             f"{self._written(call)} = int8::{call.kernel}(sgd, {layer(_node(call))}::kShape, {self._gy(call)}, "
             f"{winners}{gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
         )
 
-    _max_pool_gradient = _avg_pool_gradient
-    _upsample_gradient = _avg_pool_gradient
+    _upsample_gradient = _max_pool_gradient
 
     def _add_gradients(self, call: Call, _infer: bool) -> str:
         a, b = call.reads["a"], call.reads["b"]
         return (
-            f"{self._written(call)} = int8::add_gradients(sgd, {_node(call).size}, {value(a)}, e_{a}, {value(b)}, "
+            f"{self._written(call)} = int8::fast::add_gradients(sgd, {_node(call).size}, {value(a)}, e_{a}, {value(b)}, "
             f"e_{b}, {gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
         )
 
@@ -209,30 +214,26 @@ class Int8:
         node = _node(call)
         name = f"{node.name}_bias" + ("_residual" if self._e.batch > 1 else "")
         return (
-            f"int8::update_bias(sgd, {self._e.stream(call)}, {self._gy(call)}, {node.shape[0] * node.shape[1]}, "
+            f"int8::fast::update_bias(sgd, {self._e.stream(call)}, {self._gy(call)}, {node.shape[0] * node.shape[1]}, "
             f"{node.shape[2]}, words(params, Params::{name}), {layer(node)}::kLift, "
             f"{input_exponent(self._x, node)} + {layer(node)}::kExponent + int8::kBiasBits);"
         )
 
     def _conv2d_update(self, call: Call, _infer: bool) -> str:
         node = _node(call)
-        residual = f"Params::{node.name}_weight_residual"
-        pointer = {
-            "Compensated": f"at(params, {residual})",
-            "Accumulated": f"halves(params, {residual})",
-            "Truncated": "nullptr",
-        }[self._rule]
-        weights = (
-            f"int8::TrainedWeights<int8::{self._rule}>{{at(params, Params::{node.name}_weight), {pointer}, "
-            f"{self._e.rows(node)}, {layer(node)}::kLift, {layer(node)}::kExponent}}"
+        return (
+            f"int8::fast::{call.kernel}<int8::{self._rule}, {layer(node)}, {self._e.rows(node)}, "
+            f"{self._e.x_channels(node)}>(sgd, {self._e.stream(call)}, {self._gy(call)}, {value(call.reads['x'])}, "
+            f"{input_exponent(self._x, node)}, {self._trained_weights(node)}, {scratch(self._e, call)});"
         )
+
+    def _depthwise2d_update(self, call: Call, _infer: bool) -> str:
+        node = _node(call)
         return (
             f"int8::{call.kernel}<int8::{self._rule}>(sgd, {self._e.stream(call)}, {layer(node)}::kShape, "
             f"{self._gy(call)}, {value(call.reads['x'])}, {input_exponent(self._x, node)}, "
-            f"{self._e.x_channels(node)}, {weights});"
+            f"{self._e.x_channels(node)}, {self._trained_weights(node)});"
         )
-
-    _depthwise2d_update = _conv2d_update
 
     def fold(self) -> list[str]:
         """Statements at the end of a batch."""
@@ -258,6 +259,18 @@ class Int8:
 
     def _bias(self, node: Node) -> str:
         return bias_argument(self._e, node)
+
+    def _trained_weights(self, node: Node) -> str:
+        residual = f"Params::{node.name}_weight_residual"
+        pointer = {
+            "Compensated": f"at(params, {residual})",
+            "Accumulated": f"halves(params, {residual})",
+            "Truncated": "nullptr",
+        }[self._rule]
+        return (
+            f"int8::TrainedWeights<int8::{self._rule}>{{at(params, Params::{node.name}_weight), {pointer}, "
+            f"{self._e.rows(node)}, {layer(node)}::kLift, {layer(node)}::kExponent}}"
+        )
 
     def _gy(self, call: Call) -> str:
         return f"{value(call.reads['gy'])}, e_{call.reads['gy']}"

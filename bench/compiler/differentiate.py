@@ -118,6 +118,29 @@ def conv_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
     return 0 if reads_directly else op.taps * channels * (1 if dtype == "int8" else 4)
 
 
+def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> int:
+    """Bytes of scratch of an input gradient; as firmware/engine/int8/fast says."""
+    op = node.conv
+    if dtype == "int8" and g.is_depthwise(graph, node):
+        return 8 * op.taps + 4 * 32
+    inputs, outputs = g.in_channels(graph, node), node.shape[2]
+    in_width = graph.shape_of(node.inputs[0])[1]
+    pointwise = op.taps == 1 and op.stride == (1, 1) and op.pad == (0, 0)
+    blocks = node.shape[0] * node.shape[1] > 1 and (pointwise or in_width > op.stride[1])
+    fits = outputs % 2 == 0 and inputs % 4 == 0 and trained_rows(graph, node, trained) % 2 == 0
+    if dtype != "int8" or op.groups != 1 or not blocks or not fits:
+        return 0
+    return 4 * (4 * 32 + 2 * outputs) + outputs
+
+
+def update_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
+    """Bytes of scratch of a weight gradient; as firmware/engine/int8/fast/conv2d_update.hpp says."""
+    positions, outputs = node.shape[0] * node.shape[1], node.shape[2]
+    if dtype != "int8" or node.conv.groups != 1 or positions <= 2 or outputs % 2 != 0:
+        return 0
+    return 4 * (4 * 32 + 2 * min(positions, 256))
+
+
 def trained_rows(graph: Graph, node: Node, trained: Trained) -> int:
     """Trained weights for each output channel and tap of a convolution; of a depthwise one, trained channels."""
     if g.is_depthwise(graph, node):
@@ -305,6 +328,7 @@ class _Builder:
             {"gy": gradient, "x": source},
             {},
             after=after,
+            scratch=0 if depthwise else update_scratch(self.graph, node, self.dtype),
             macs=positions * per_position,
         )
 
@@ -325,7 +349,12 @@ class _Builder:
             target = self.value(f"d_{source.name}_from_{node.name}", "gradient", source.size)
             self.partial[source.name].append(target)
         scaled = not (isinstance(node.op, g.MaxPool) and not _overlaps(node.op))
-        return self.call(kernel, node, reads, {"gx": target}, macs=g.macs(self.graph, node), peak=scaled)
+        scratch = 0
+        if node.is_conv:
+            scratch = gradient_scratch(self.graph, node, self.trained(node), self.dtype)
+        return self.call(
+            kernel, node, reads, {"gx": target}, scratch=scratch, macs=g.macs(self.graph, node), peak=scaled
+        )
 
     def _pass_on(self, source: Node, gradient: str) -> None:
         """A sum's gradient is that of each of its terms: no kernel, unless an activation gates it."""

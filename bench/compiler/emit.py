@@ -20,6 +20,17 @@ from bench.model.plan import Plan
 
 Dialect = Int8 | Float32
 _C_TYPES = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
+# int8 kernels with a variant for one core or one layer (firmware/engine/int8/fast).
+_FAST = {
+    "add",
+    "add_gradients",
+    "avg_pool_gradient",
+    "conv2d_input_gradient",
+    "conv2d_update",
+    "depthwise2d_input_gradient",
+    "pack_gate",
+    "update_bias",
+}
 _BANNER = "// Emitted by `bench plan`: do not edit."
 
 
@@ -92,6 +103,8 @@ def _header_of(kernel: str, dtype: str) -> str:
     if kernel == "load_sample":
         return "widen_sample" if dtype == "float32" else ""
     shared = {"conv2d_logits": "conv2d", "update_bias": "update" if dtype == "int8" else "update_bias"}
+    if dtype == "int8" and kernel in _FAST:
+        return f"fast/{kernel}"
     return shared.get(kernel, kernel)
 
 

@@ -1,0 +1,61 @@
+// The input gradient of a convolution on cores with the DSP extension; conv2d_input_gradient.hpp is its contract.
+//
+// Four positions of gx make a block, and 32 of their channels have their sums in scratch at a time. For each tap that
+// reaches any of the four, their gradients are lifted into int16 pairs, zeros where the tap does not reach, and the
+// inner loop (lifted_products.hpp) adds the products; the weights' two parts are walked one after the other. So a
+// block's positions must meet the same taps: they lie stride_w apart. A 1x1 kernel that reads every position has one
+// tap, lifted once for all channels, and its blocks need not end with a row.
+#pragma once
+
+#include "engine/int8/fast/gradient_store.hpp"
+#include "engine/int8/fast/lifted_products.hpp"
+#include "engine/shapes.hpp"
+
+namespace ftte::int8::fast {
+
+#ifdef FTTE_DSP
+
+// Bytes of scratch for the sums of 32 channels, the lifted gradients of four positions and a row of zeros.
+constexpr int32_t blocked_scratch(int32_t out_c) { return kPositions * (4 * 32 + 2 * out_c) + out_c; }
+
+// A part of the input channels, whose weights lie together, [outputs][taps][channels].
+struct Part {
+  int32_t channels;
+  void (*multiply)(LiftedProducts);  // for rows taps * channels apart
+};
+
+struct Blocked {
+  Conv2dShape shape;
+  Part trained, frozen;
+  Jump position, stride, row;  // over the random numbers of one position, of stride_w, of in_w
+  const int8_t* lift;
+};
+
+template <int32_t kChannels, int32_t kTaps, int32_t kOutputs>
+constexpr Part part() {
+  if constexpr (kChannels == 0) {
+    return {0, nullptr};
+  } else {
+    constexpr int32_t kRow = kChannels * kTaps;
+    return {kChannels, multiply_lifted<kRow, pairs_a_turn(kRow, kOutputs)>};
+  }
+}
+
+constexpr bool is_pointwise(const Conv2dShape& s) {
+  return s.taps() == 1 && s.reads_directly() && s.stride_h == 1 && s.stride_w == 1;
+}
+
+// Even numbers of outputs and of each part's channels, a multiple of four of all channels; what offsets of 12 bits
+// reach. With one position to a row of gx or one in y, three quarters of a block would be idle.
+constexpr bool is_fast_blocked(const Conv2dShape& s, int32_t trained_in) {
+  return s.groups == 1 && s.positions() > 1 && (is_pointwise(s) || s.in_w > s.stride_w) && s.out_c % 2 == 0 &&
+         trained_in % 2 == 0 && s.in_c % 4 == 0 && s.taps() * s.in_c < 4096;
+}
+
+// Returns by how much the sums were shifted.
+int32_t blocked_input_gradient(Sgd& sgd, const Blocked& layer, const int8_t* gy, const Weights<int8_t>& weights,
+                               const uint8_t* gate, uint32_t* peak, void* scratch, int8_t* gx);
+
+#endif
+
+}  // namespace ftte::int8::fast

@@ -1,0 +1,89 @@
+// conv2d_update (engine/int8/conv2d_update.hpp: shapes, numbers, the rules) for one layer of a program, whose shape and
+// tables are constants: the same bits in fewer instructions.
+//
+// With the DSP extension the weight gradient is the inner loop of lifted_products.hpp with other names: summed are not
+// outputs but positions, the rows of bytes are those of gy, and what is paired and widened once are four columns of the
+// matrix that a convolution multiplies its weights with (im2col: column tap * trained_in + i holds, for each output
+// position, the input under that tap, 0 outside). So four columns at a time, 256 positions at a time, are written
+// into scratch, and serve all output channels; then four neighbouring weights of each are updated. An odd number of
+// positions begins with one that is paired with zeros.
+//
+// Where a kernel covers its whole input, each weight has one product, and Compensated steps take whole rows
+// (compensated_steps.hpp). Otherwise, and on other cores: the general kernel.
+#pragma once
+
+#include <type_traits>
+
+#include "engine/int8/conv2d_update.hpp"
+#include "engine/int8/fast/gradient_store.hpp"
+#include "engine/int8/fast/lifted_products.hpp"
+
+namespace ftte::int8::fast {
+
+#ifdef FTTE_DSP
+
+struct ColumnProducts {
+  Conv2dShape shape;
+  int32_t trained_in, x_channels;
+  void (*multiply_first)(LiftedProducts);  // of two positions
+  void (*multiply)(LiftedProducts);        // of an even number
+  Jump row;                                // over the random numbers of an output channel's weights
+};
+
+constexpr int32_t kPositionsAtOnce = 256;
+
+// Bytes of scratch for four columns and the sums of 32 output channels.
+constexpr int32_t update_scratch(int32_t positions) {
+  return 4 * (4 * 32 + 2 * (positions < kPositionsAtOnce ? positions : kPositionsAtOnce));
+}
+
+constexpr bool is_fast_update(const Conv2dShape& s) {
+  return s.groups == 1 && s.positions() > 2 && s.out_c % 2 == 0 && s.out_c < 4096;
+}
+
+// A kernel that covers its whole input; trained_in a multiple of four.
+constexpr bool is_dense(const Conv2dShape& s) {
+  return s.groups == 1 && s.positions() == 1 && s.pad_top == 0 && s.pad_left == 0 && s.kernel_h == s.in_h &&
+         s.kernel_w == s.in_w;
+}
+
+template <class Rule>
+void update_by_columns(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const int8_t* gy, const int8_t* x,
+                       int32_t gradient_exponent, const TrainedWeights<Rule>& weights, void* scratch);
+
+void update_dense(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const int8_t* gy, const int8_t* x,
+                  int32_t gradient_exponent, const TrainedWeights<Compensated>& weights);
+
+#endif
+
+// Layer: kShape, kLift. kXChannels: of x. weights.lift and .exponent are the layer's. scratch: 4-byte aligned, of the
+// size that bench/compiler/differentiate.py gives (update_scratch); not read or written by the general kernel. Never
+// inlined: a program's calls are counted one by one (bench/compiler/marks.py).
+// On an M4, Compensated: about 1.05 instructions a product, and 27 a weight; fully connected, 17 a weight.
+template <class Rule, class Layer, int32_t kTrainedIn, int32_t kXChannels>
+[[gnu::noinline]] void conv2d_update(Sgd& sgd, uint32_t stream, const int8_t* gy, int32_t gy_exponent, const int8_t* x,
+                                     int32_t x_exponent, const TrainedWeights<Rule>& weights,
+                                     [[maybe_unused]] void* scratch) {
+  constexpr Conv2dShape kShape = Layer::kShape;
+#ifdef FTTE_DSP
+  if constexpr (is_fast_update(kShape)) {
+    constexpr int32_t kRow = kShape.out_c;
+    static constexpr ColumnProducts kProducts{kShape,
+                                              kTrainedIn,
+                                              kXChannels,
+                                              multiply_lifted<kRow, 1>,
+                                              multiply_lifted<kRow, pairs_a_turn(kRow, kShape.positions() & ~1)>,
+                                              jump_over(kShape.taps() * kTrainedIn)};
+    update_by_columns<Rule>(sgd, stream, kProducts, gy, x, gy_exponent + x_exponent, weights, scratch);
+    return;
+  }
+  if constexpr (is_dense(kShape) && kTrainedIn % 4 == 0 && std::is_same_v<Rule, Compensated>) {
+    static constexpr ColumnProducts kProducts{kShape, kTrainedIn, kXChannels, nullptr, nullptr, {}};
+    update_dense(sgd, stream, kProducts, gy, x, gy_exponent + x_exponent, weights);
+    return;
+  }
+#endif
+  int8::conv2d_update<Rule>(sgd, stream, kShape, gy, gy_exponent, x, x_exponent, kXChannels, weights);
+}
+
+}  // namespace ftte::int8::fast
