@@ -64,6 +64,7 @@ class Int8:
             lines.append(
                 f"static constexpr int8_t kShifts[{channels}] = {{{_list([shift - lift for lift in weights.lift])}}};"
             )
+            lines.append(f"static constexpr int8::Range kRange{self.range(node)};")
         return lines
 
     # --- calls ---
@@ -91,8 +92,8 @@ class Int8:
     def _conv2d(self, call: Call, on: Operands) -> str:
         node = _node(call)
         return (
-            f"int8::conv2d({on.shape}, {on.maps['x']}, {self._weights(node)}, {self._bias(node)}, "
-            f"{layer(node)}::kShifts, {self.range(node)}, {on.scratch}, {on.maps['y']});"
+            f"int8::fast::conv2d<{layer(node)}, {self._e.rows(node)}>({on.shape}, {on.maps['x']}, "
+            f"{self._weights(node)}, {self._bias(node)}, {on.scratch}, {on.maps['y']});"
         )
 
     def _conv2d_logits(self, call: Call, _infer: bool) -> str:

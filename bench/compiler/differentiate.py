@@ -109,13 +109,36 @@ def winner_bits(taps: int) -> int:
     return 2 if taps <= 4 else 4 if taps <= 16 else 8
 
 
-def conv_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
-    """Bytes of scratch of a forward convolution; as conv2d_scratch in firmware/engine/shapes.hpp."""
+def conv_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> int:
+    """Bytes of scratch of a forward convolution with stored output.
+
+    As firmware/engine/int8/fast/conv2d.hpp says: a window's bytes, start and shift of each channel, two columns of
+    int16; where it takes the general kernel, and in float32, as conv2d_scratch in firmware/engine/shapes.hpp.
+    """
+    window = window_elements(graph, node)
+    if dtype == "float32":
+        return 4 * window
+    op, inputs, outputs = node.conv, g.in_channels(graph, node), node.shape[2]
+    k, rows = op.taps * inputs, trained_rows(graph, node, trained)
+    one_part = rows in (0, inputs)
+    fast = op.groups == 1 and outputs % 2 == 0 and outputs < 4096 and 2 <= k < 4096
+    if not fast or not (one_part or (op.taps == 1 and window == 0)):
+        return window
+    columns = sum(_whole_words(part) for part in ((k,) if one_part else (rows, inputs - rows)))
+    return _whole_words(window) + 6 * outputs + 4 * columns
+
+
+def window_elements(graph: Graph, node: Node) -> int:
+    """Of a window that is gathered before it is multiplied; 0 where it is read in place."""
     height, width, channels = graph.shape_of(node.inputs[0])
     op = node.conv
     covers = op.kernel == (height, width) and op.pad == (0, 0) and node.shape[:2] == (1, 1)
     reads_directly = covers or (op.kernel == (1, 1) and op.pad == (0, 0))
-    return 0 if reads_directly else op.taps * channels * (1 if dtype == "int8" else 4)
+    return 0 if reads_directly else op.taps * channels
+
+
+def _whole_words(size: int) -> int:
+    return -(-size // 4) * 4
 
 
 def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> int:
@@ -243,7 +266,9 @@ class _Builder:
                 in_place = (("y", "x"),)
         scratch = 0
         if kernel.startswith("conv2d"):
-            scratch = conv_scratch(self.graph, node, self.dtype)
+            scratch = conv_scratch(self.graph, node, self.trained(node), self.dtype)
+            if kernel == "conv2d_logits":
+                scratch = window_elements(self.graph, node)
         self.call(
             kernel, node, reads, writes, forward=True, in_place=in_place, scratch=scratch, macs=g.macs(self.graph, node)
         )

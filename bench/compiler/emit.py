@@ -25,6 +25,7 @@ _FAST = {
     "add",
     "add_gradients",
     "avg_pool_gradient",
+    "conv2d",
     "conv2d_input_gradient",
     "conv2d_update",
     "depthwise2d_input_gradient",
