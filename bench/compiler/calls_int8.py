@@ -92,22 +92,17 @@ class Int8:
     def _conv2d(self, call: Call, on: Operands) -> str:
         node = _node(call)
         return (
-            f"int8::fast::conv2d<{layer(node)}, {self._e.rows(node)}>({on.shape}, {on.maps['x']}, "
+            f"int8::fast::{call.kernel}<{layer(node)}, {self._e.rows(node)}>({on.shape}, {on.maps['x']}, "
             f"{self._weights(node)}, {self._bias(node)}, {on.scratch}, {on.maps['y']});"
         )
+
+    _depthwise2d = _conv2d
 
     def _conv2d_logits(self, call: Call, _infer: bool) -> str:
         node = _node(call)
         return (
             f"int8::conv2d_logits({layer(node)}::kShape, {value(call.reads['x'])}, {self._weights(node)}, "
             f"{self._bias(node)}, {scratch(self._e, call)}, words(arena, Arena::{node.name}));"
-        )
-
-    def _depthwise2d(self, call: Call, on: Operands) -> str:
-        node = _node(call)
-        return (
-            f"int8::depthwise2d({on.shape}, {on.maps['x']}, {self._weights(node)}, {self._bias(node)}, "
-            f"{layer(node)}::kShifts, {self.range(node)}, {on.maps['y']});"
         )
 
     def _add(self, call: Call, on: Operands) -> str:

@@ -128,6 +128,11 @@ def conv_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> in
     return _whole_words(window) + 6 * outputs + 4 * columns
 
 
+def depthwise_scratch(node: Node, dtype: Dtype) -> int:
+    """Bytes of scratch of a depthwise convolution: start and shift of each channel, the taps of a position."""
+    return 5 * node.shape[2] + 8 * node.conv.taps if dtype == "int8" and node.shape[2] % 4 == 0 else 0
+
+
 def window_elements(graph: Graph, node: Node) -> int:
     """Of a window that is gathered before it is multiplied; 0 where it is read in place."""
     height, width, channels = graph.shape_of(node.inputs[0])
@@ -269,6 +274,8 @@ class _Builder:
             scratch = conv_scratch(self.graph, node, self.trained(node), self.dtype)
             if kernel == "conv2d_logits":
                 scratch = window_elements(self.graph, node)
+        if kernel == "depthwise2d":
+            scratch = depthwise_scratch(node, self.dtype)
         self.call(
             kernel, node, reads, writes, forward=True, in_place=in_place, scratch=scratch, macs=g.macs(self.graph, node)
         )

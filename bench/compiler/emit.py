@@ -28,6 +28,7 @@ _FAST = {
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_update",
+    "depthwise2d",
     "depthwise2d_input_gradient",
     "pack_gate",
     "update_bias",

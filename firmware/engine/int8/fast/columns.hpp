@@ -4,9 +4,9 @@
 //
 // SMLAD makes two products and both sums, of int16 pairs. What lies under the window of a position is widened to int16
 // once, into a column, in the order in which SXTB16 widens four weights: bytes 0 and 2, then 1 and 3. Then two channels
-// at two positions take 15 instructions for 16 products (a load of 16 columns' bytes, two of weights, four SXTB16, eight
-// SMLAD), and a block of four outputs another 22: the accumulators begin with the bias and half a unit (Start), are
-// shifted, clipped by USAT or SSAT and stored in pairs. All registers are taken; the rest lies on the stack.
+// at two positions take 15 instructions for 16 products (a load of 16 columns' bytes, two of weights, four SXTB16,
+// eight SMLAD), and a block of four outputs another 22: the accumulators begin with the bias and half a unit (Start),
+// are shifted, clipped by USAT or SSAT and stored in pairs. All registers are taken; the rest lies on the stack.
 #pragma once
 
 #include "engine/int8/fast/dsp.hpp"

@@ -1,5 +1,5 @@
-// conv2d (engine/int8/conv2d.hpp: shapes, numbers, cost of the general case) for one layer of a program, whose shape and
-// tables are constants: the same bits in fewer instructions.
+// conv2d (engine/int8/conv2d.hpp: shapes, numbers, cost of the general case) for one layer of a program, whose shape
+// and tables are constants: the same bits in fewer instructions.
 //
 // With the DSP extension: what lies under the window of two neighbouring positions is widened to int16 columns in
 // scratch, which all channels then share (columns.hpp). Layers with groups, with an odd number of channels, or of which
