@@ -1,6 +1,6 @@
 #include "engine/int8/fast/blocked_input_gradient.hpp"
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 #include <cstring>
 

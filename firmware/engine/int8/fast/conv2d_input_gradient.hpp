@@ -1,8 +1,8 @@
 // conv2d_input_gradient (engine/int8/conv2d_input_gradient.hpp: shapes, numbers, cost of the general case) for one
 // layer of a program, whose shape and tables are constants: the same bits in fewer instructions.
 //
-// With the DSP extension, where channels come in even numbers, as blocked_input_gradient.hpp; otherwise, and on other
-// cores, as the general kernel.
+// Where channels come in even numbers, as blocked_input_gradient.hpp; otherwise, and on the host, as the general
+// kernel.
 #pragma once
 
 #include "engine/int8/conv2d_input_gradient.hpp"
@@ -21,7 +21,7 @@ template <class Layer, int32_t kTrainedIn>
                                                 const Weights<int8_t>& weights, const uint8_t* gate, uint32_t* peak,
                                                 [[maybe_unused]] void* scratch, int8_t* gx) {
   constexpr Conv2dShape kShape = Layer::kShape;
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
   if constexpr (is_fast_blocked(kShape, kTrainedIn)) {
     constexpr int32_t kTaps = kShape.taps();
     static constexpr Blocked kLayer{kShape,

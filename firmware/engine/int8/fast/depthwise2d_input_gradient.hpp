@@ -1,10 +1,10 @@
 // depthwise2d_input_gradient (engine/int8/depthwise2d_input_gradient.hpp: shapes, numbers) for one layer of a program,
 // whose shape and tables are constants: the same bits in fewer instructions.
 //
-// With the DSP extension, where the channels of each part are a multiple of four: position by position the taps that
-// reach it are listed once, as pointers to a row of gy and a row of weights; then four channels at a time walk the
-// list: a word of each, SXTB16 makes pairs of channels of it, SMLABB and SMLATT multiply them, 11 instructions for four
-// products. Other cores as the general kernel.
+// On Cortex-M, where the channels of each part are a multiple of four: position by position the taps that reach it are
+// listed once, as pointers to a row of gy and a row of weights; then four channels at a time walk the list. With the
+// DSP extension that takes a word of each: SXTB16 makes pairs of channels of it, SMLABB and SMLATT multiply them, 11
+// instructions for four products. The host as the general kernel.
 #pragma once
 
 #include "engine/int8/depthwise2d_input_gradient.hpp"
@@ -12,7 +12,7 @@
 
 namespace ftte::int8::fast {
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 constexpr bool is_fast_depthwise(const Conv2dShape& s, int32_t trained_in) {
   return s.in_c % 4 == 0 && trained_in % 4 == 0;
@@ -43,7 +43,7 @@ template <class Layer, int32_t kTrainedIn>
                                                      const Weights<int8_t>& weights, const uint8_t* gate,
                                                      uint32_t* peak, [[maybe_unused]] void* scratch, int8_t* gx) {
   constexpr const Conv2dShape& kShape = Layer::kShape;
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
   if constexpr (is_fast_depthwise(kShape, kTrainedIn)) {
     return gy_exponent + Layer::kExponent -
            depthwise_input_gradient(sgd, kShape, gy, weights, Layer::kLift, gate, peak, scratch, gx);
