@@ -68,17 +68,18 @@ void update_dense(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const 
 #endif
 #endif
 
-// Layer: kShape, kLift. kXChannels: of x. weights.lift and .exponent are the layer's. scratch: 4-byte aligned, of the
-// size that bench/compiler/differentiate.py gives (update_scratch); not read or written by the general kernel. Never
+// Layer: kShape, kLift. kXChannels: of x. weights.lift and .exponent are the layer's. scratch: kScratchBytes,
+// 4-byte aligned, as many as bench/compiler/differentiate.py gives; not read or written by the general kernel. Never
 // inlined: a program's calls are counted one by one (bench/compiler/marks.py).
 // On an M4, Compensated: about 1.05 instructions a product, and 27 a weight; fully connected, 17 a weight.
-template <class Rule, class Layer, int32_t kTrainedIn, int32_t kXChannels>
+template <class Rule, class Layer, int32_t kTrainedIn, int32_t kXChannels, int32_t kScratchBytes>
 [[gnu::noinline]] void conv2d_update(Sgd& sgd, uint32_t stream, const int8_t* gy, int32_t gy_exponent, const int8_t* x,
                                      int32_t x_exponent, const TrainedWeights<Rule>& weights,
                                      [[maybe_unused]] void* scratch) {
   constexpr Conv2dShape kShape = Layer::kShape;
 #ifdef FTTE_BLOCKS
   if constexpr (is_fast_update(kShape, kTrainedIn)) {
+    static_assert(kScratchBytes >= update_scratch(kShape.positions()));
     constexpr int32_t kRow = kShape.out_c;
     static constexpr ColumnProducts kProducts{kShape,
                                               kTrainedIn,

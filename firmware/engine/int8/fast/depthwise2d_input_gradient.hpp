@@ -34,17 +34,18 @@ int32_t depthwise_input_gradient(Sgd& sgd, const Conv2dShape& shape, const int8_
 
 #endif
 
-// Layer: kShape, kLift, kExponent. kTrainedIn: weights.trained_in. scratch: 4-byte aligned, of the size that
-// bench/compiler/differentiate.py gives (depthwise_scratch); not read or written by the general kernel. Never inlined:
+// Layer: kShape, kLift, kExponent. kTrainedIn: weights.trained_in. scratch: kScratchBytes, 4-byte aligned, as many as
+// bench/compiler/differentiate.py gives; not read or written by the general kernel. Never inlined:
 // a program's calls are counted one by one (bench/compiler/marks.py). On an M4: about 3 instructions a product of a tap
 // inside, 26 an element of gx.
-template <class Layer, int32_t kTrainedIn>
+template <class Layer, int32_t kTrainedIn, int32_t kScratchBytes>
 [[gnu::noinline]] int32_t depthwise2d_input_gradient(Sgd& sgd, const int8_t* gy, int32_t gy_exponent,
                                                      const Weights<int8_t>& weights, const uint8_t* gate,
                                                      uint32_t* peak, [[maybe_unused]] void* scratch, int8_t* gx) {
   constexpr const Conv2dShape& kShape = Layer::kShape;
 #ifdef FTTE_BLOCKS
   if constexpr (is_fast_depthwise(kShape, kTrainedIn)) {
+    static_assert(kScratchBytes >= depthwise_scratch(kShape.taps()));
     return gy_exponent + Layer::kExponent -
            depthwise_input_gradient(sgd, kShape, gy, weights, Layer::kLift, gate, peak, scratch, gx);
   }
