@@ -119,7 +119,7 @@ def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -
     fits = outputs % 2 == 0 and inputs % 4 == 0 and trained_rows(graph, node, trained) % 2 == 0
     if dtype != "int8" or op.groups != 1 or not blocks or not fits:
         return 0
-    return 4 * (4 * 32 + 2 * outputs) + outputs
+    return 4 * (4 * min(inputs, 32) + 2 * outputs) + (0 if pointwise else outputs)
 
 
 def update_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> int:
@@ -128,7 +128,7 @@ def update_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> 
     columns = node.conv.taps * trained_rows(graph, node, trained)
     if dtype != "int8" or node.conv.groups != 1 or positions <= 2 or outputs % 2 != 0 or columns < 4:
         return 0
-    return 4 * (4 * 32 + 2 * min(positions, 256))
+    return 4 * (4 * min(outputs, 32) + 2 * min(positions, 64))
 
 
 def trained_rows(graph: Graph, node: Node, trained: Trained) -> int:

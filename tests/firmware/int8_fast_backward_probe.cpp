@@ -79,13 +79,13 @@ constexpr int32_t x_channels(const Case& c) {
 // Bytes of scratch of each kind; none where the general kernel is chosen.
 #ifdef FTTE_BLOCKS
 constexpr int32_t conv_scratch(const Case& c) {
-  return int8::fast::is_fast_blocked(c.shape, c.trained_in) ? int8::fast::blocked_scratch(c.shape.out_c) : 0;
+  return int8::fast::is_fast_blocked(c.shape, c.trained_in) ? int8::fast::blocked_scratch(c.shape) : 0;
 }
 constexpr int32_t depthwise_scratch(const Case& c) {
   return int8::fast::is_fast_depthwise(c.shape, c.trained_in) ? int8::fast::depthwise_scratch(c.shape.taps()) : 0;
 }
 constexpr int32_t update_scratch(const Case& c) {
-  return int8::fast::is_fast_update(c.shape, c.trained_in) ? int8::fast::update_scratch(c.shape.positions()) : 0;
+  return int8::fast::is_fast_update(c.shape, c.trained_in) ? int8::fast::update_scratch(c.shape) : 0;
 }
 #else
 constexpr int32_t conv_scratch(const Case&) { return 0; }

@@ -15,8 +15,15 @@ namespace ftte::int8::fast {
 
 #ifdef FTTE_BLOCKS
 
-// Bytes of scratch for the sums of 32 channels, the lifted gradients of four positions and a row of zeros.
-constexpr int32_t blocked_scratch(int32_t out_c) { return kPositions * (4 * 32 + 2 * out_c) + out_c; }
+constexpr bool is_pointwise(const Conv2dShape& s) {
+  return s.taps() == 1 && s.reads_directly() && s.stride_h == 1 && s.stride_w == 1;
+}
+
+// Bytes of scratch for the sums of 32 channels, the lifted gradients of four positions and a row of zeros, which a
+// pointwise layer does not need.
+constexpr int32_t blocked_scratch(const Conv2dShape& s) {
+  return kPositions * (4 * (s.in_c < 32 ? s.in_c : 32) + 2 * s.out_c) + (is_pointwise(s) ? 0 : s.out_c);
+}
 
 // A part of the input channels, whose weights lie together, [outputs][taps][channels].
 struct Part {
@@ -39,10 +46,6 @@ constexpr Part part() {
     constexpr int32_t kRow = kChannels * kTaps;
     return {kChannels, multiply_lifted<kRow, pairs_a_turn(kRow, kOutputs)>};
   }
-}
-
-constexpr bool is_pointwise(const Conv2dShape& s) {
-  return s.taps() == 1 && s.reads_directly() && s.stride_h == 1 && s.stride_w == 1;
 }
 
 // Even numbers of outputs and of each part's channels, a multiple of four of all channels; what offsets of 12 bits

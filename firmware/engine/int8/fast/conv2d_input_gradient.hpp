@@ -23,7 +23,7 @@ template <class Layer, int32_t kTrainedIn, int32_t kScratchBytes>
   constexpr Conv2dShape kShape = Layer::kShape;
 #ifdef FTTE_BLOCKS
   if constexpr (is_fast_blocked(kShape, kTrainedIn)) {
-    static_assert(kScratchBytes >= blocked_scratch(kShape.out_c));
+    static_assert(kScratchBytes >= blocked_scratch(kShape));
     constexpr int32_t kTaps = kShape.taps();
     static constexpr Blocked kLayer{kShape,
                                     part<kTrainedIn, kTaps, kShape.out_c>(),

@@ -213,7 +213,8 @@ template <class Rule>
 void update_by_columns(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const int8_t* gy, const int8_t* x,
                        int32_t gradient_exponent, const TrainedWeights<Rule>& weights, void* memory) {
   const Conv2dShape& s = layer.shape;
-  const Scratch scratch{static_cast<int32_t*>(memory), static_cast<uint32_t*>(memory) + kOutputs * kColumns};
+  const Scratch scratch{static_cast<int32_t*>(memory),
+                        static_cast<uint32_t*>(memory) + (s.out_c < kOutputs ? s.out_c : kOutputs) * kColumns};
   const bool widened = s.positions() <= kPositionsAtOnce && s.positions() % 2 == 0;
   const int32_t length = s.taps() * layer.trained_in;
   ColumnSteps<Rule> steps(sgd, layer, gradient_exponent, weights);

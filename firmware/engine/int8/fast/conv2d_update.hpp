@@ -4,7 +4,7 @@
 // On Cortex-M the weight gradient is the inner loop of lifted_products.hpp with other names: summed are not
 // outputs but positions, the rows of bytes are those of gy, and what is paired and widened once are four columns of the
 // matrix that a convolution multiplies its weights with (im2col: column tap * trained_in + i holds, for each output
-// position, the input under that tap, 0 outside). So four columns at a time, 256 positions at a time, are written
+// position, the input under that tap, 0 outside). So four columns at a time, 64 positions at a time, are written
 // into scratch, and serve all output channels; then four neighbouring weights of each are updated. An odd number of
 // positions begins with one that is paired with zeros.
 //
@@ -30,11 +30,12 @@ struct ColumnProducts {
   Jump row;                                // over the random numbers of an output channel's weights
 };
 
-constexpr int32_t kPositionsAtOnce = 256;
+constexpr int32_t kPositionsAtOnce = 64;
 
 // Bytes of scratch for four columns and the sums of 32 output channels.
-constexpr int32_t update_scratch(int32_t positions) {
-  return 4 * (4 * 32 + 2 * (positions < kPositionsAtOnce ? positions : kPositionsAtOnce));
+constexpr int32_t update_scratch(const Conv2dShape& s) {
+  const int32_t positions = s.positions() < kPositionsAtOnce ? s.positions() : kPositionsAtOnce;
+  return 4 * (4 * (s.out_c < 32 ? s.out_c : 32) + 2 * positions);
 }
 
 // Outputs that the columns serve; fewer do not repay what a Cortex-M0 spends on widening them.
@@ -79,7 +80,7 @@ template <class Rule, class Layer, int32_t kTrainedIn, int32_t kXChannels, int32
   constexpr Conv2dShape kShape = Layer::kShape;
 #ifdef FTTE_BLOCKS
   if constexpr (is_fast_update(kShape, kTrainedIn)) {
-    static_assert(kScratchBytes >= update_scratch(kShape.positions()));
+    static_assert(kScratchBytes >= update_scratch(kShape));
     constexpr int32_t kRow = kShape.out_c;
     static constexpr ColumnProducts kProducts{kShape,
                                               kTrainedIn,
