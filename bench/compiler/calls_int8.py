@@ -170,7 +170,8 @@ class Int8:
     def _conv2d_input_gradient(self, call: Call, _infer: bool) -> str:
         node = _node(call)
         return (
-            f"{self._written(call)} = int8::fast::{call.kernel}<{layer(node)}, {self._e.rows(node)}>(sgd, "
+            f"{self._written(call)} = int8::fast::{call.kernel}<{layer(node)}, {self._e.rows(node)}, "
+            f"{call.scratch}>(sgd, "
             f"{self._gy(call)}, {self._weights(node)}, {gate(call)}, {self._peak(call)}, {scratch(self._e, call)}, "
             f"{value(call.writes['gx'])});"
         )
@@ -195,8 +196,8 @@ class Int8:
     def _add_gradients(self, call: Call, _infer: bool) -> str:
         a, b = call.reads["a"], call.reads["b"]
         return (
-            f"{self._written(call)} = int8::fast::add_gradients(sgd, {_node(call).size}, {value(a)}, e_{a}, {value(b)}, "
-            f"e_{b}, {gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
+            f"{self._written(call)} = int8::fast::add_gradients(sgd, {_node(call).size}, {value(a)}, e_{a}, "
+            f"{value(b)}, e_{b}, {gate(call)}, {self._peak(call)}, {value(call.writes['gx'])});"
         )
 
     def _gate_gradient(self, call: Call, _infer: bool) -> str:
@@ -219,8 +220,8 @@ class Int8:
         node = _node(call)
         return (
             f"int8::fast::{call.kernel}<int8::{self._rule}, {layer(node)}, {self._e.rows(node)}, "
-            f"{self._e.x_channels(node)}>(sgd, {self._e.stream(call)}, {self._gy(call)}, {value(call.reads['x'])}, "
-            f"{input_exponent(self._x, node)}, {self._trained_weights(node)}, {scratch(self._e, call)});"
+            f"{self._e.x_channels(node)}, {call.scratch}>(sgd, {self._e.stream(call)}, {self._gy(call)}, "
+            f"{value(call.reads['x'])}, {input_exponent(self._x, node)}, {self._trained_weights(node)}, {scratch(self._e, call)});"
         )
 
     def _depthwise2d_update(self, call: Call, _infer: bool) -> str:

@@ -154,19 +154,21 @@ def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -
     inputs, outputs = g.in_channels(graph, node), node.shape[2]
     in_width = graph.shape_of(node.inputs[0])[1]
     pointwise = op.taps == 1 and op.stride == (1, 1) and op.pad == (0, 0)
-    blocks = node.shape[0] * node.shape[1] > 1 and (pointwise or in_width > op.stride[1])
+    filled = pointwise or 3 * node.shape[1] * op.stride[1] >= 2 * in_width
+    blocks = node.shape[0] * node.shape[1] > 1 and filled
     fits = outputs % 2 == 0 and inputs % 4 == 0 and trained_rows(graph, node, trained) % 2 == 0
     if dtype != "int8" or op.groups != 1 or not blocks or not fits:
         return 0
-    return 4 * (4 * 32 + 2 * outputs) + outputs
+    return 4 * (4 * min(inputs, 32) + 2 * outputs) + (0 if pointwise else outputs)
 
 
-def update_scratch(graph: Graph, node: Node, dtype: Dtype) -> int:
+def update_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> int:
     """Bytes of scratch of a weight gradient; as firmware/engine/int8/fast/conv2d_update.hpp says."""
     positions, outputs = node.shape[0] * node.shape[1], node.shape[2]
-    if dtype != "int8" or node.conv.groups != 1 or positions <= 2 or outputs % 2 != 0:
+    columns = node.conv.taps * trained_rows(graph, node, trained)
+    if dtype != "int8" or node.conv.groups != 1 or positions <= 2 or outputs % 2 != 0 or columns < 4:
         return 0
-    return 4 * (4 * 32 + 2 * min(positions, 256))
+    return 4 * (4 * min(outputs, 32) + 2 * min(positions, 64))
 
 
 def trained_rows(graph: Graph, node: Node, trained: Trained) -> int:
@@ -360,7 +362,7 @@ class _Builder:
             {"gy": gradient, "x": source},
             {},
             after=after,
-            scratch=0 if depthwise else update_scratch(self.graph, node, self.dtype),
+            scratch=0 if depthwise else update_scratch(self.graph, node, trained, self.dtype),
             macs=positions * per_position,
         )
 

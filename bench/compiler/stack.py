@@ -27,7 +27,10 @@ INDIRECT: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^link::Session::", (r"^commands::execute\(", r"::transmit\(")),
     (r"^hal::systick::sleep_until\(", (r"::received\(",)),
     (r"^hal::idle\(", (r"::received\(",)),
-    (r"::fast::.*(multiply_tap|multiply_row|pointwise|windowed|blocked_input_gradient|sum_products|update_by_columns)\b", (r"::fast::multiply_lifted<",)),
+    (
+        r"::fast::.*(multiply_tap|multiply_row|pointwise|windowed|blocked_input_gradient|sum_products|update_by_columns)\b",
+        (r"::fast::multiply_lifted<",),
+    ),
 )
 """Which functions call through a pointer, and what.
 

@@ -64,7 +64,7 @@ constexpr Case kUpdates[] = {
     {{5, 5, 6, 5, 5, 34, 3, 3, 1, 1, 1, 1, 1}, 6},     // an odd number of positions, columns of two taps
     {{7, 8, 3, 4, 4, 16, 3, 3, 2, 2, 1, 1, 1}, 3},     // a stride, a last block of three columns
     {{18, 20, 5, 18, 20, 6, 3, 2, 1, 1, 1, 0, 1}, 4},  // more positions than fit at once
-    {{17, 19, 1, 17, 19, 2, 1, 1, 1, 1, 0, 0, 1}, 1},  // an odd number that does not fit, one column
+    {{17, 19, 1, 17, 19, 2, 5, 1, 1, 1, 2, 0, 1}, 1},  // an odd number that does not fit, a block of one column
     {{3, 3, 40, 3, 3, 900, 1, 1, 1, 1, 0, 0, 1}, 10},  // rows of gy beyond what four pairs reach
     {{4, 4, 8, 1, 1, 6, 4, 4, 1, 1, 0, 0, 1}, 8},      // fully connected
     {{2, 3, 8, 1, 1, 3, 2, 3, 1, 1, 0, 0, 1}, 4},      // and a part of the channels
@@ -75,6 +75,23 @@ constexpr Case kUpdates[] = {
 constexpr int32_t x_channels(const Case& c) {
   return c.shape.groups == 1 && c.trained_in % 2 == 1 ? c.trained_in : c.shape.in_c;
 }
+
+// Bytes of scratch of each kind; none where the general kernel is chosen.
+#ifdef FTTE_BLOCKS
+constexpr int32_t conv_scratch(const Case& c) {
+  return int8::fast::is_fast_blocked(c.shape, c.trained_in) ? int8::fast::blocked_scratch(c.shape) : 0;
+}
+constexpr int32_t depthwise_scratch(const Case& c) {
+  return int8::fast::is_fast_depthwise(c.shape, c.trained_in) ? int8::fast::depthwise_scratch(c.shape.taps()) : 0;
+}
+constexpr int32_t update_scratch(const Case& c) {
+  return int8::fast::is_fast_update(c.shape, c.trained_in) ? int8::fast::update_scratch(c.shape) : 0;
+}
+#else
+constexpr int32_t conv_scratch(const Case&) { return 0; }
+constexpr int32_t depthwise_scratch(const Case&) { return 0; }
+constexpr int32_t update_scratch(const Case&) { return 0; }
+#endif
 
 template <int32_t kCase>
 struct Conv {
@@ -139,8 +156,8 @@ int32_t conv_gradient(int32_t number, bool fast, const Gradient& g) {
     if (number != kCase) return conv_gradient<kCase + 1>(number, fast, g);
     using Layer = Conv<kCase>;
     if (fast) {
-      return int8::fast::conv2d_input_gradient<Layer, kConvs[kCase].trained_in>(g.sgd, g.gy, g.gy_exponent, g.weights,
-                                                                                g.gate, g.peak, g.scratch, g.gx);
+      return int8::fast::conv2d_input_gradient<Layer, kConvs[kCase].trained_in, conv_scratch(kConvs[kCase])>(
+          g.sgd, g.gy, g.gy_exponent, g.weights, g.gate, g.peak, g.scratch, g.gx);
     }
     return int8::conv2d_input_gradient(g.sgd, Layer::kShape, g.gy, g.gy_exponent, g.weights, Layer::kLift,
                                        Layer::kExponent, g.gate, g.peak, g.gx);
@@ -154,7 +171,8 @@ int32_t depthwise_gradient(int32_t number, bool fast, const Gradient& g) {
     if (number != kCase) return depthwise_gradient<kCase + 1>(number, fast, g);
     using Layer = Depthwise<kCase>;
     if (fast) {
-      return int8::fast::depthwise2d_input_gradient<Layer, kDepthwise[kCase].trained_in>(
+      return int8::fast::depthwise2d_input_gradient<Layer, kDepthwise[kCase].trained_in,
+                                                    depthwise_scratch(kDepthwise[kCase])>(
           g.sgd, g.gy, g.gy_exponent, g.weights, g.gate, g.peak, g.scratch, g.gx);
     }
     return int8::depthwise2d_input_gradient(g.sgd, Layer::kShape, g.gy, g.gy_exponent, g.weights, Layer::kLift,
@@ -183,8 +201,8 @@ void update(int32_t number, bool fast, const Step& s) {
     const int8::TrainedWeights<Rule> weights{s.values, static_cast<typename Rule::Residual*>(s.residuals), kTrainedIn,
                                              Layer::kLift, Layer::kExponent};
     if (fast) {
-      int8::fast::conv2d_update<Rule, Layer, kTrainedIn, kXChannels>(s.sgd, 3, s.gy, s.gy_exponent, s.x, 5, weights,
-                                                                     s.scratch);
+      int8::fast::conv2d_update<Rule, Layer, kTrainedIn, kXChannels, update_scratch(kUpdates[kCase])>(
+          s.sgd, 3, s.gy, s.gy_exponent, s.x, 5, weights, s.scratch);
     } else {
       int8::conv2d_update<Rule>(s.sgd, 3, Layer::kShape, s.gy, s.gy_exponent, s.x, 5, kXChannels, weights);
     }
@@ -192,11 +210,12 @@ void update(int32_t number, bool fast, const Step& s) {
 }
 
 template <int32_t kCount>
-int32_t describe(const Case (&cases)[kCount], int32_t number, int32_t* fields) {
+int32_t describe(const Case (&cases)[kCount], int32_t (*scratch)(const Case&), int32_t number, int32_t* fields) {
   const auto& [s, trained_in] = cases[number];
-  const int32_t all[] = {s.in_h,     s.in_w,     s.in_c,     s.out_h,   s.out_w,    s.out_c,  s.kernel_h,
-                         s.kernel_w, s.stride_h, s.stride_w, s.pad_top, s.pad_left, s.groups, trained_in};
-  for (int32_t i = 0; i < 14; ++i) fields[i] = all[i];
+  const int32_t all[] = {s.in_h,    s.in_w,     s.in_c,     s.out_h,    s.out_w,
+                         s.out_c,   s.kernel_h, s.kernel_w, s.stride_h, s.stride_w,
+                         s.pad_top, s.pad_left, s.groups,   trained_in, scratch(cases[number])};
+  for (int32_t i = 0; i < 15; ++i) fields[i] = all[i];
   return kCount;
 }
 
@@ -204,10 +223,12 @@ int32_t describe(const Case (&cases)[kCount], int32_t number, int32_t* fields) {
 
 extern "C" {
 
-// Fields of a case's shape, and trained_in. Return how many cases there are.
-int32_t conv_case(int32_t number, int32_t* fields) { return describe(kConvs, number, fields); }
-int32_t update_case(int32_t number, int32_t* fields) { return describe(kUpdates, number, fields); }
-int32_t depthwise_case(int32_t number, int32_t* fields) { return describe(kDepthwise, number, fields); }
+// Fields of a case's shape, trained_in, bytes of scratch. Return how many cases there are.
+int32_t conv_case(int32_t number, int32_t* fields) { return describe(kConvs, conv_scratch, number, fields); }
+int32_t update_case(int32_t number, int32_t* fields) { return describe(kUpdates, update_scratch, number, fields); }
+int32_t depthwise_case(int32_t number, int32_t* fields) {
+  return describe(kDepthwise, depthwise_scratch, number, fields);
+}
 
 int32_t conv2d_input_gradient(int32_t number, int32_t fast, Sgd* sgd, const int8_t* gy, int32_t gy_exponent,
                               const int8_t* trained, const int8_t* frozen, const uint8_t* gate, uint32_t* peak,

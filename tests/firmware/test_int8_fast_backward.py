@@ -7,19 +7,20 @@ those that the probe lists. The host has no kernels of its own kind: there, only
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from engine_targets import BOARD_OF_CORE, Argument, CoreTarget
 from float32_reference import Axis, Conv, packed
-from int8_backward_cases import SOURCES as GENERAL
 from int8_backward_cases import RULES, Map, Step, Weights, gradients, int8s, ints, splits
+from int8_backward_cases import SOURCES as GENERAL
+from numpy.typing import NDArray
 
 FAST = Path(__file__).resolve().parents[2] / "firmware" / "engine" / "int8" / "fast"
 PROBE = Path(__file__).with_name("int8_fast_backward_probe.cpp")
 SOURCES = [*GENERAL[:-1], FAST.parent / "add.cpp", FAST.parent / "pack_gate.cpp", *sorted(FAST.glob("*.cpp")), PROBE]
-SCRATCH_BYTES = 8192
-GUARD = 0x5A
+GUARD, GUARDED = 0x5A, 64
 
 
 @pytest.fixture(scope="module", params=BOARD_OF_CORE)
@@ -27,15 +28,26 @@ def core(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return CoreTarget(request.param, "int8-fast-backward", tmp_path_factory.mktemp("image"), SOURCES)
 
 
-def cases(core: CoreTarget, kind: str) -> list[tuple[int, Conv, int]]:
-    """Number, shape and trained channels of each of the probe's cases."""
-    found, count = [], 1
+class Case(NamedTuple):
+    """One of the probe's layers: its number there, and the bytes of scratch that its kernel may use."""
+
+    number: int
+    conv: Conv
+    trained_in: int
+    scratch: int
+
+
+def cases(core: CoreTarget, kind: str) -> list[Case]:
+    """The probe's."""
+    found: list[Case] = []
+    count = 1
     while len(found) < count:
-        fields = ints(*range(14))
+        fields = ints(*range(15))
         count = core.call(f"{kind}_case", len(found), fields)
-        in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, top, left, groups = fields[:-1]
+        in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w, top, left, groups = fields[:13]
         rows, columns = Axis(in_h, out_h, kernel_h, stride_h, top), Axis(in_w, out_w, kernel_w, stride_w, left)
-        found.append((len(found), Conv(rows, columns, int(in_c), int(out_c), int(groups)), int(fields[-1])))
+        conv = Conv(rows, columns, int(in_c), int(out_c), int(groups))
+        found.append(Case(len(found), conv, int(fields[13]), int(fields[14])))
     return found
 
 
@@ -44,26 +56,35 @@ def copied(arguments: list[Argument]) -> list[Argument]:
 
 
 def check(core: CoreTarget, name: str, number: int, arguments: list[Argument], scratch: int | None) -> int:
-    """Both kernels do the same; `scratch` is the argument that may differ. Returns the fast one's instructions."""
+    """Both kernels do the same; `scratch` is the argument that may differ, but for what lies behind it. Returns the
+    fast one's instructions."""
     general, fast = copied(arguments), copied(arguments)
     expected = core.call(name, number, 0, *general)
     found = core.call(name, number, 1, *fast)
     assert found == expected, (name, number)
     for index, (ours, theirs) in enumerate(zip(fast, general, strict=True)):
-        if index != scratch:
+        if index == scratch:
+            assert isinstance(ours, np.ndarray)
+            assert (ours[-GUARDED:] == GUARD).all(), f"{name} {number} leaves its scratch"
+        else:
             np.testing.assert_array_equal(ours, theirs, err_msg=f"{name} {number}, argument {index}")
     return core.instructions
 
 
-def gradient_arguments(generator: np.random.Generator, conv: Conv, trained_in: int, depthwise: bool) -> list[Argument]:
+def scratch_of(case: Case) -> NDArray[np.uint8]:
+    return np.full(case.scratch + GUARDED, GUARD, np.uint8)
+
+
+def gradient_arguments(generator: np.random.Generator, case: Case, depthwise: bool) -> list[Argument]:
+    conv = case.conv
     shape = (*conv.w_shape[1:3], conv.in_c) if depthwise else conv.w_shape
     gate = generator.random(conv.x_shape) < generator.random() if generator.random() < 0.7 else None
     gx = Map(conv.x_shape, gate, int(2.0 ** generator.uniform(0, 31)) - 1)
     step = Step(seed=int(generator.integers(2**32)))
-    scratch = np.full(SCRATCH_BYTES, GUARD, np.uint8)
     gy, w = gradients(generator, *conv.y_shape), int8s(generator, *shape)
     gate_bits, peak, values = gx.arguments()
-    return [step.sgd, gy, int(generator.integers(-20, 40)), *splits(w, trained_in), gate_bits, peak, scratch, values]
+    parts = splits(w, case.trained_in)
+    return [step.sgd, gy, int(generator.integers(-20, 40)), *parts, gate_bits, peak, scratch_of(case), values]
 
 
 @pytest.mark.parametrize("kind", ["conv", "depthwise"])
@@ -72,34 +93,33 @@ def test_input_gradients(core: CoreTarget, kind: str) -> None:
     generator = np.random.default_rng(3)
     depthwise = kind == "depthwise"
     name = "depthwise2d_input_gradient" if depthwise else "conv2d_input_gradient"
-    for number, conv, trained_in in cases(core, kind):
+    for case in cases(core, kind):
         counts: dict[bool, set[int]] = {False: set(), True: set()}
         for _ in range(4):
-            arguments = gradient_arguments(generator, conv, trained_in, depthwise)
-            counts[arguments[5] is None].add(check(core, name, number, arguments, 7))
-        assert all(len(of) <= 1 for of in counts.values()), (name, number, counts)
+            arguments = gradient_arguments(generator, case, depthwise)
+            counts[arguments[5] is None].add(check(core, name, case.number, arguments, 7))
+        assert all(len(of) <= 1 for of in counts.values()), (name, case.number, counts)
 
 
-def update_arguments(generator: np.random.Generator, conv: Conv, trained_in: int, rule: str) -> list[Argument]:
+def update_arguments(generator: np.random.Generator, case: Case, rule: str) -> list[Argument]:
+    conv, trained_in = case.conv, case.trained_in
     step = Step(int(2.0 ** generator.uniform(0, 20)), int(generator.integers(2**32)))
     lift = np.zeros(conv.out_c, np.int8)  # the probe has its own
     weights = Weights.random(generator, rule, (*conv.w_shape[:3], trained_in), lift, 6)
     channels = trained_in if conv.groups == 1 and trained_in % 2 else conv.in_c
     x = int8s(generator, *conv.x_shape[:2], channels)
     gy, gy_exponent = gradients(generator, *conv.y_shape), int(generator.integers(-2, 30))
-    scratch = np.full(SCRATCH_BYTES, GUARD, np.uint8)
-    return [step.sgd, RULES.index(rule), gy, gy_exponent, x, weights.values, weights.residuals, scratch]
+    return [step.sgd, RULES.index(rule), gy, gy_exponent, x, weights.values, weights.residuals, scratch_of(case)]
 
 
 def test_updates(core: CoreTarget) -> None:
     generator = np.random.default_rng(4)
-    for number, conv, trained_in in cases(core, "update"):
+    for case in cases(core, "update"):
         for rule in RULES:
             counts = {
-                check(core, "conv2d_update", number, update_arguments(generator, conv, trained_in, rule), 7)
-                for _ in range(3)
+                check(core, "conv2d_update", case.number, update_arguments(generator, case, rule), 7) for _ in range(3)
             }
-            assert len(counts) == 1, (number, rule, counts)
+            assert len(counts) == 1, (case.number, rule, counts)
 
 
 def into(generator: np.random.Generator, shape: tuple[int, ...]) -> list[Argument]:

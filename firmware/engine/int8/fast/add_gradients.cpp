@@ -4,7 +4,7 @@
 
 namespace ftte::int8::fast {
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 namespace {
 

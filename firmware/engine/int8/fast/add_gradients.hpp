@@ -1,5 +1,5 @@
-// add_gradients (engine/int8/add_gradients.hpp) for cores with the DSP extension: the same bits, stored by
-// gradient_store.hpp. Other cores, and what is left behind a multiple of four elements: see there.
+// add_gradients (engine/int8/add_gradients.hpp) for Cortex-M: the same bits, stored by gradient_store.hpp. On the host,
+// and where n is no multiple of four: the general kernel.
 #pragma once
 
 #include "engine/int8/add_gradients.hpp"

@@ -1,6 +1,6 @@
 #include "engine/int8/fast/avg_pool_gradient.hpp"
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 namespace ftte::int8::fast {
 namespace {

@@ -1,5 +1,5 @@
 // avg_pool_gradient (engine/int8/avg_pool_gradient.hpp) for one layer of a program, whose shape is constant: the same
-// bits. With the DSP extension, where windows tile the input (global pooling is such a tile): each element of gx has
+// bits. On Cortex-M, where windows tile the input (global pooling is such a tile): each element of gx has
 // one product, stored by gradient_store.hpp. Otherwise the general kernel.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace ftte::int8::fast {
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 constexpr bool is_tiling(const PoolShape& s) {
   return s.channels % 4 == 0 && s.pad_top == 0 && s.pad_left == 0 && s.stride_h == s.kernel_h &&
@@ -26,7 +26,7 @@ int32_t tiling_gradient(Sgd& sgd, const PoolShape& shape, const int8_t* gy, cons
 template <class Layer>
 [[gnu::noinline]] int32_t avg_pool_gradient(Sgd& sgd, const int8_t* gy, int32_t gy_exponent, const uint8_t* gate,
                                             uint32_t* peak, int8_t* gx) {
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
   if constexpr (is_tiling(Layer::kShape)) {
     return gy_exponent + tiling_gradient(sgd, Layer::kShape, gy, gate, peak, gx);
   }

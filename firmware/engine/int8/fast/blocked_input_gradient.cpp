@@ -1,6 +1,6 @@
 #include "engine/int8/fast/blocked_input_gradient.hpp"
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 #include <cstring>
 
@@ -101,7 +101,7 @@ void pointwise(const Work& work, Store& store) {
     Block block{position, 1, left < kPositions ? left : kPositions, {}};
     random = begin(block, work.layer.position, random);
     const int8_t* gy[kPositions];
-    for (int32_t p = 0; p < kPositions; ++p) gy[p] = p < left ? work.gy + (position + p) * s.out_c : work.zeros;
+    for (int32_t p = 0; p < kPositions; ++p) gy[p] = work.gy + (position + at_most(p, left - 1)) * s.out_c;
     lift_positions(gy, work.layer.lift, s.out_c, work.lifted);
     store_block(work, store, block, [&](int32_t first, int32_t n) { multiply_tap(work, 0, first, n); });
   }
@@ -162,10 +162,11 @@ void windowed(const Work& work, Store& store) {
 int32_t blocked_input_gradient(Sgd& sgd, const Blocked& layer, const int8_t* gy, const Weights<int8_t>& weights,
                                const uint8_t* gate, uint32_t* peak, void* scratch, int8_t* gx) {
   const int32_t outputs = layer.shape.out_c;
+  const int32_t inputs = layer.shape.in_c;
   auto* const sums = static_cast<int32_t*>(scratch);
-  auto* const lifted = reinterpret_cast<uint32_t*>(sums + kChannels * kPositions);
+  auto* const lifted = reinterpret_cast<uint32_t*>(sums + (inputs < kChannels ? inputs : kChannels) * kPositions);
   auto* const zeros = reinterpret_cast<int8_t*>(lifted + outputs / 2 * kPositions);
-  std::memset(zeros, 0, static_cast<size_t>(outputs));
+  if (!is_pointwise(layer.shape)) std::memset(zeros, 0, static_cast<size_t>(outputs));
   const Work work{layer, gy, weights, sums, lifted, zeros};
   Store store(sgd, gate, *peak, gx);
   if (is_pointwise(layer.shape)) {

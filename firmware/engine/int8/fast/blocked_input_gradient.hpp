@@ -1,4 +1,4 @@
-// The input gradient of a convolution on cores with the DSP extension; conv2d_input_gradient.hpp is its contract.
+// The input gradient of a convolution on Cortex-M; conv2d_input_gradient.hpp is its contract.
 //
 // Four positions of gx make a block, and 32 of their channels have their sums in scratch at a time. For each tap that
 // reaches any of the four, their gradients are lifted into int16 pairs, zeros where the tap does not reach, and the
@@ -13,10 +13,17 @@
 
 namespace ftte::int8::fast {
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
-// Bytes of scratch for the sums of 32 channels, the lifted gradients of four positions and a row of zeros.
-constexpr int32_t blocked_scratch(int32_t out_c) { return kPositions * (4 * 32 + 2 * out_c) + out_c; }
+constexpr bool is_pointwise(const Conv2dShape& s) {
+  return s.taps() == 1 && s.reads_directly() && s.stride_h == 1 && s.stride_w == 1;
+}
+
+// Bytes of scratch for the sums of 32 channels, the lifted gradients of four positions and a row of zeros, which a
+// pointwise layer does not need.
+constexpr int32_t blocked_scratch(const Conv2dShape& s) {
+  return kPositions * (4 * (s.in_c < 32 ? s.in_c : 32) + 2 * s.out_c) + (is_pointwise(s) ? 0 : s.out_c);
+}
 
 // A part of the input channels, whose weights lie together, [outputs][taps][channels].
 struct Part {
@@ -41,15 +48,11 @@ constexpr Part part() {
   }
 }
 
-constexpr bool is_pointwise(const Conv2dShape& s) {
-  return s.taps() == 1 && s.reads_directly() && s.stride_h == 1 && s.stride_w == 1;
-}
-
 // Even numbers of outputs and of each part's channels, a multiple of four of all channels; what offsets of 12 bits
-// reach. With one position to a row of gx or one in y, three quarters of a block would be idle.
+// reach. Where a row of y reaches over less than two thirds of a row of gx, too much of the blocks would be idle.
 constexpr bool is_fast_blocked(const Conv2dShape& s, int32_t trained_in) {
-  return s.groups == 1 && s.positions() > 1 && (is_pointwise(s) || s.in_w > s.stride_w) && s.out_c % 2 == 0 &&
-         trained_in % 2 == 0 && s.in_c % 4 == 0 && s.taps() * s.in_c < 4096;
+  return s.groups == 1 && s.positions() > 1 && (is_pointwise(s) || 3 * s.out_w * s.stride_w >= 2 * s.in_w) &&
+         s.out_c % 2 == 0 && trained_in % 2 == 0 && s.in_c % 4 == 0 && s.taps() * s.in_c < 4095;
 }
 
 // Returns by how much the sums were shifted.

@@ -1,6 +1,6 @@
 #include "engine/int8/fast/conv2d_update.hpp"
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 #include <cstring>
 #include <type_traits>
@@ -129,6 +129,7 @@ class ColumnSteps {
     for (int32_t o = 0; o < n; ++o, index += length_, random = row_(random)) {
       const int32_t* const sum = sums + (o >> 1) * 2 * kColumns + (o & 1);
       const UpdateScale& scale = scales_[weights_.lift[first + o]];
+#ifdef FTTE_DSP
       if constexpr (std::is_same_v<Rule, Compensated>) {
         if (count == kColumns) {
           Steps steps{scale.multiplier, scale.shift, kOne(random), clipped_};
@@ -137,6 +138,7 @@ class ColumnSteps {
           continue;
         }
       }
+#endif
       one_by_one(index, count, sum, scale, random_of(random));
     }
     return random;
@@ -211,7 +213,8 @@ template <class Rule>
 void update_by_columns(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const int8_t* gy, const int8_t* x,
                        int32_t gradient_exponent, const TrainedWeights<Rule>& weights, void* memory) {
   const Conv2dShape& s = layer.shape;
-  const Scratch scratch{static_cast<int32_t*>(memory), static_cast<uint32_t*>(memory) + kOutputs * kColumns};
+  const Scratch scratch{static_cast<int32_t*>(memory),
+                        static_cast<uint32_t*>(memory) + (s.out_c < kOutputs ? s.out_c : kOutputs) * kColumns};
   const bool widened = s.positions() <= kPositionsAtOnce && s.positions() % 2 == 0;
   const int32_t length = s.taps() * layer.trained_in;
   ColumnSteps<Rule> steps(sgd, layer, gradient_exponent, weights);
@@ -235,6 +238,8 @@ void update_by_columns(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, c
   steps.finish(sgd);
 }
 
+#ifdef FTTE_DSP
+
 void update_dense(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const int8_t* gy, const int8_t* x,
                   int32_t gradient_exponent, const TrainedWeights<Compensated>& weights) {
   const LayerScale scales(sgd.learning_rate_q16, weights.exponent + kResidualBits - gradient_exponent, 1, 14);
@@ -254,6 +259,8 @@ void update_dense(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const 
   }
   sgd.saturated += steps.clipped;
 }
+
+#endif
 
 template void update_by_columns<Compensated>(Sgd&, uint32_t, const ColumnProducts&, const int8_t*, const int8_t*,
                                              int32_t, const TrainedWeights<Compensated>&, void*);

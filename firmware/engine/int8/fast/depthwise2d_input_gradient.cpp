@@ -2,10 +2,12 @@
 
 #include "engine/int8/gradient_sums.hpp"
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 namespace ftte::int8::fast {
 namespace {
+
+#ifdef FTTE_DSP
 
 // One tap's four products, from %[list] on.
 #define FTTE_TAP                        \
@@ -65,6 +67,32 @@ namespace {
 }
 
 #undef FTTE_TAP
+
+#else
+
+[[gnu::noinline]] void multiply_taps(const Tap* taps, const Tap* end, const int8_t* lift, int32_t first, int32_t last,
+                                     int32_t* sums) {
+  for (; first != last; first += 4, sums += 4) {
+    int32_t a0 = 0;
+    int32_t a1 = 0;
+    int32_t a2 = 0;
+    int32_t a3 = 0;
+    for (const Tap* tap = taps; tap != end; ++tap) {
+      const int8_t* const g = tap->gy + first;
+      const int8_t* const w = tap->w + first;
+      a0 += g[0] * w[0];
+      a1 += g[1] * w[1];
+      a2 += g[2] * w[2];
+      a3 += g[3] * w[3];
+    }
+    sums[0] = lifted(a0, lift[first]);
+    sums[1] = lifted(a1, lift[first + 1]);
+    sums[2] = lifted(a2, lift[first + 2]);
+    sums[3] = lifted(a3, lift[first + 3]);
+  }
+}
+
+#endif
 
 // Channels whose weights lie together: those trained, or those frozen. The other pointers begin with their channels.
 struct Part {

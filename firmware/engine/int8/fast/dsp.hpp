@@ -1,4 +1,7 @@
-// The DSP extension's instructions (Cortex-M4, M7, M33) under plain names. FTTE_DSP says that they are there.
+// The DSP extension's instructions (Cortex-M4, M7, M33) under plain names, and in C++ for cores without it.
+//
+// FTTE_DSP says that the extension is there. FTTE_BLOCKS says that kernels work on blocks: on every Cortex-M; the host
+// takes the general kernels.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +11,11 @@
 #define FTTE_DSP 1
 #include <arm_acle.h>
 #endif
+#if defined(__thumb__)
+#define FTTE_BLOCKS 1
+#endif
 
 namespace ftte::int8::fast {
-
-#ifdef FTTE_DSP
 
 // Four bytes from any address.
 [[gnu::always_inline]] inline uint32_t read32(const void* from) {
@@ -21,6 +25,8 @@ namespace ftte::int8::fast {
 }
 
 [[gnu::always_inline]] inline void write32(void* to, uint32_t word) { std::memcpy(to, &word, sizeof word); }
+
+#ifdef FTTE_DSP
 
 // Bytes 0 and 2 as two int16.
 [[gnu::always_inline]] inline uint32_t sxtb16(uint32_t x) {
@@ -91,6 +97,16 @@ namespace ftte::int8::fast {
   asm("smlad %0, %1, %2, %3" : "=r"(y) : "r"(a), "r"(b), "r"(sum));
   return y;
 }
+
+#else
+
+constexpr uint32_t two_halves(int32_t low, int32_t high) {
+  return static_cast<uint16_t>(low) | static_cast<uint32_t>(high) << 16;
+}
+constexpr uint32_t pkhbt(uint32_t low, uint32_t high) { return (low & 0xFFFFU) | high << 16; }
+constexpr uint32_t pkhtb(uint32_t low, uint32_t high) { return low >> 16 | (high & 0xFFFF0000U); }
+constexpr uint32_t sxtb16(uint32_t x) { return two_halves(static_cast<int8_t>(x), static_cast<int8_t>(x >> 16)); }
+constexpr uint32_t sxtb16_ror8(uint32_t x) { return sxtb16(x >> 8); }
 
 #endif
 

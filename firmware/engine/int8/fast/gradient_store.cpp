@@ -1,6 +1,6 @@
 #include "engine/int8/fast/gradient_store.hpp"
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 namespace ftte::int8::fast {
 namespace {
@@ -15,6 +15,8 @@ namespace {
   for (int32_t have = 8 - in_byte; have < n; have += 8) bits |= static_cast<uint32_t>(*byte++) << have;
   return bits;
 }
+
+#ifdef FTTE_DSP
 
 // Of the sum in %[x] one byte; `bit` of the gates is its own.
 #define FTTE_ELEMENT(x, bit)                 \
@@ -41,7 +43,11 @@ namespace {
   "adc %[clipped], %[clipped], #0\n\t"       \
   "usat %[" #x "], #8, %[" #x "]\n\t"
 
+#endif
+
 }  // namespace
+
+#ifdef FTTE_DSP
 
 template <int32_t kStep>
 uint32_t Store::put(int32_t index, int32_t n, const int32_t* sums, uint32_t random) {
@@ -78,6 +84,39 @@ uint32_t Store::put(int32_t index, int32_t n, const int32_t* sums, uint32_t rand
 }
 
 #undef FTTE_ELEMENT
+
+#else
+
+template <int32_t kStep>
+uint32_t Store::put(int32_t index, int32_t n, const int32_t* sums, uint32_t random) {
+  constexpr Jump kOne = jump_over(1);
+  uint32_t bits = gates(gate_, index, n);
+  int8_t* to = gx_ + index;
+  const int8_t* const end = to + n;
+  const int32_t shift = shift_;
+  int32_t largest = INT32_MAX - room_;
+  uint32_t clipped = clipped_;
+  const auto put_one = [&](int32_t sum) {
+    const int32_t passed = sum & -static_cast<int32_t>(bits & 1U);
+    bits >>= 1;
+    largest = at_least(largest, static_cast<int32_t>(magnitude(passed)));
+    const auto dither = static_cast<int32_t>((random >> 1) >> (31 - shift));
+    random = kOne(random);
+    const int32_t rounded = (passed + dither) >> shift;
+    const int32_t stored = clamp(rounded, -kLargestGradient, kLargestGradient);
+    clipped += differs(rounded, stored);
+    *to++ = static_cast<int8_t>(stored);
+  };
+  for (; to != end; sums += kStep) {
+    put_one(sums[0]);
+    put_one(sums[1]);
+  }
+  room_ = INT32_MAX - largest;
+  clipped_ = clipped;
+  return random;
+}
+
+#endif
 
 template uint32_t Store::put<2>(int32_t, int32_t, const int32_t*, uint32_t);
 template uint32_t Store::put<8>(int32_t, int32_t, const int32_t*, uint32_t);

@@ -1,9 +1,9 @@
-// gradient_scale.hpp's store, bit for bit, in half the instructions: for cores with the DSP extension.
+// gradient_scale.hpp's store, bit for bit, in any order and, with the DSP extension, in half the instructions.
 //
 // A map may be written in any order: element i takes the i-th random number whichever way, as the generator jumps over
 // n numbers (random.hpp). So a kernel may work on blocks of rows, and keeps one random number for each.
 //
-// What makes it short:
+// What makes it short there:
 //   largest   kept as room = 2^31 - 1 - largest: room' = qadd(|sum|, room) - |sum|, two instructions
 //   rounding  the random number is made one element ahead, in place
 //   clipping  u = rounded + 127 is clipped where u >= 255, unsigned: compare, add the carry; usat brings it to 0 .. 255
@@ -16,7 +16,7 @@
 
 namespace ftte::int8::fast {
 
-#ifdef FTTE_DSP
+#ifdef FTTE_BLOCKS
 
 class Store {
  public:
@@ -31,7 +31,7 @@ class Store {
 
   // Elements [index, index + n), n <= kMost a multiple of 4. Their sums lie in pairs, kStep words from one to the next;
   // |sum| <= 2^31 - 2^24. `random`: the first one's number; returns that of the one behind the last.
-  // Cost: 17.25 instructions an element, and about 45.
+  // Cost with the DSP extension: 17.5 instructions an element, and about 45.
   template <int32_t kStep>
   [[gnu::noinline]] uint32_t put(int32_t index, int32_t n, const int32_t* sums, uint32_t random);
 
