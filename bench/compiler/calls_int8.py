@@ -221,7 +221,8 @@ class Int8:
         return (
             f"int8::fast::{call.kernel}<int8::{self._rule}, {layer(node)}, {self._e.rows(node)}, "
             f"{self._e.x_channels(node)}, {call.scratch}>(sgd, {self._e.stream(call)}, {self._gy(call)}, "
-            f"{value(call.reads['x'])}, {input_exponent(self._x, node)}, {self._trained_weights(node)}, {scratch(self._e, call)});"
+            f"{value(call.reads['x'])}, {input_exponent(self._x, node)}, {self._trained_weights(node)}, "
+            f"{scratch(self._e, call)});"
         )
 
     def _depthwise2d_update(self, call: Call, _infer: bool) -> str:
