@@ -67,7 +67,7 @@ constexpr Case kUpdates[] = {
     {{5, 5, 6, 5, 5, 34, 3, 3, 1, 1, 1, 1, 1}, 6},     // an odd number of positions, columns of two taps
     {{7, 8, 3, 4, 4, 16, 3, 3, 2, 2, 1, 1, 1}, 3},     // a stride, a last block of three columns
     {{18, 20, 5, 18, 20, 6, 3, 2, 1, 1, 1, 0, 1}, 4},  // more positions than fit at once
-    {{17, 19, 1, 17, 19, 2, 5, 1, 1, 1, 2, 0, 1}, 1},  // an odd number that does not fit, a block of one column
+    {{17, 19, 1, 17, 19, 4, 5, 1, 1, 1, 2, 0, 1}, 1},  // an odd number that does not fit, a block of one column
     {{3, 3, 40, 3, 3, 900, 1, 1, 1, 1, 0, 0, 1}, 10},  // rows of gy beyond what four pairs reach
     {{4, 4, 8, 1, 1, 6, 4, 4, 1, 1, 0, 0, 1}, 8},      // fully connected
     {{2, 3, 8, 1, 1, 3, 2, 3, 1, 1, 0, 0, 1}, 4},      // and a part of the channels
