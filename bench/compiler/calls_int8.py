@@ -218,9 +218,11 @@ class Int8:
 
     def _conv2d_update(self, call: Call, _infer: bool) -> str:
         node = _node(call)
+        constants = (
+            f"int8::{self._rule}, {layer(node)}, {self._e.rows(node)}, {self._e.x_channels(node)}, {call.scratch}"
+        )
         return (
-            f"int8::fast::{call.kernel}<int8::{self._rule}, {layer(node)}, {self._e.rows(node)}, "
-            f"{self._e.x_channels(node)}, {call.scratch}>(sgd, {self._e.stream(call)}, {self._gy(call)}, "
+            f"int8::fast::{call.kernel}<{constants}>(sgd, {self._e.stream(call)}, {self._gy(call)}, "
             f"{value(call.reads['x'])}, {input_exponent(self._x, node)}, {self._trained_weights(node)}, "
             f"{scratch(self._e, call)});"
         )

@@ -153,6 +153,9 @@ def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -
         return 8 * op.taps + 4 * 32
     inputs, outputs = g.in_channels(graph, node), node.shape[2]
     in_width = graph.shape_of(node.inputs[0])[1]
+    if dtype == "int8" and g.is_dense(graph, node):
+        whole = trained_rows(graph, node, trained) in (0, inputs)
+        return 2 * outputs + 4 * 32 if whole and outputs % 2 == 0 and op.taps * inputs % 8 == 0 else 0
     pointwise = op.taps == 1 and op.stride == (1, 1) and op.pad == (0, 0)
     filled = pointwise or 3 * node.shape[1] * op.stride[1] >= 2 * in_width
     blocks = node.shape[0] * node.shape[1] > 1 and filled

@@ -27,6 +27,7 @@ INDIRECT: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^link::Session::", (r"^commands::execute\(", r"::transmit\(")),
     (r"^hal::systick::sleep_until\(", (r"::received\(",)),
     (r"^hal::idle\(", (r"::received\(",)),
+    (r"::fast::dense_input_gradient\(", (r"::fast::multiply_dense<",)),
     (
         r"::fast::.*(multiply_tap|multiply_row|pointwise|windowed|blocked_input_gradient|sum_products|update_by_columns)\b",
         (r"::fast::multiply_lifted<",),

@@ -44,6 +44,9 @@ constexpr Case kConvs[] = {
     {{7, 10, 4, 3, 3, 8, 5, 2, 2, 3, 1, 0, 1}, 0},
     {{8, 8, 4, 4, 4, 16, 5, 5, 1, 1, 0, 0, 1}, 4},
     {{6, 6, 12, 3, 2, 8, 1, 1, 2, 3, 0, 0, 1}, 2},
+    // fully connected: all frozen, all trained
+    {{5, 5, 8, 1, 1, 12, 5, 5, 1, 1, 0, 0, 1}, 0},
+    {{1, 1, 40, 1, 1, 10, 1, 1, 1, 1, 0, 0, 1}, 40},
     // general: an odd number of outputs or of channels,     {{3, 3, 8, 3, 3, 7, 1, 1, 1, 1, 0, 0, 1}, 3},
     {{8, 8, 64, 8, 8, 64, 1, 1, 1, 1, 0, 0, 1}, 0},
 };
@@ -64,7 +67,7 @@ constexpr Case kUpdates[] = {
     {{5, 5, 6, 5, 5, 34, 3, 3, 1, 1, 1, 1, 1}, 6},     // an odd number of positions, columns of two taps
     {{7, 8, 3, 4, 4, 16, 3, 3, 2, 2, 1, 1, 1}, 3},     // a stride, a last block of three columns
     {{18, 20, 5, 18, 20, 6, 3, 2, 1, 1, 1, 0, 1}, 4},  // more positions than fit at once
-    {{17, 19, 1, 17, 19, 2, 5, 1, 1, 1, 2, 0, 1}, 1},  // an odd number that does not fit, a block of one column
+    {{17, 19, 1, 17, 19, 4, 5, 1, 1, 1, 2, 0, 1}, 1},  // an odd number that does not fit, a block of one column
     {{3, 3, 40, 3, 3, 900, 1, 1, 1, 1, 0, 0, 1}, 10},  // rows of gy beyond what four pairs reach
     {{4, 4, 8, 1, 1, 6, 4, 4, 1, 1, 0, 0, 1}, 8},      // fully connected
     {{2, 3, 8, 1, 1, 3, 2, 3, 1, 1, 0, 0, 1}, 4},      // and a part of the channels
@@ -79,6 +82,9 @@ constexpr int32_t x_channels(const Case& c) {
 // Bytes of scratch of each kind; none where the general kernel is chosen.
 #ifdef FTTE_BLOCKS
 constexpr int32_t conv_scratch(const Case& c) {
+#ifdef FTTE_DSP
+  if (int8::fast::is_fast_dense(c.shape, c.trained_in)) return int8::fast::dense_scratch(c.shape);
+#endif
   return int8::fast::is_fast_blocked(c.shape, c.trained_in) ? int8::fast::blocked_scratch(c.shape) : 0;
 }
 constexpr int32_t depthwise_scratch(const Case& c) {

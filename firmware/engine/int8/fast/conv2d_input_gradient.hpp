@@ -7,6 +7,7 @@
 
 #include "engine/int8/conv2d_input_gradient.hpp"
 #include "engine/int8/fast/blocked_input_gradient.hpp"
+#include "engine/int8/fast/dense_input_gradient.hpp"
 
 namespace ftte::int8::fast {
 
@@ -33,6 +34,14 @@ template <class Layer, int32_t kTrainedIn, int32_t kScratchBytes>
                                     jump_over(kShape.in_w * kShape.in_c),
                                     Layer::kLift};
     return gy_exponent + Layer::kExponent - blocked_input_gradient(sgd, kLayer, gy, weights, gate, peak, scratch, gx);
+  }
+#endif
+#ifdef FTTE_DSP
+  if constexpr (is_fast_dense(kShape, kTrainedIn)) {
+    static_assert(kScratchBytes >= dense_scratch(kShape));
+    static constexpr Dense kLayer{kShape.in_size(), kShape.out_c, multiply_dense<kShape.in_size()>, Layer::kLift};
+    const int8_t* const w = kTrainedIn > 0 ? weights.trained : weights.frozen;
+    return gy_exponent + Layer::kExponent - dense_input_gradient(sgd, kLayer, gy, w, gate, peak, scratch, gx);
   }
 #endif
   return int8::conv2d_input_gradient(sgd, kShape, gy, gy_exponent, weights, Layer::kLift, Layer::kExponent, gate, peak,

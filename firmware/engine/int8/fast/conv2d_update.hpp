@@ -38,9 +38,9 @@ constexpr int32_t update_scratch(const Conv2dShape& s) {
   return 4 * (4 * (s.out_c < 32 ? s.out_c : 32) + 2 * positions);
 }
 
-// Outputs that the columns serve; fewer do not repay what a Cortex-M0 spends on widening them.
+// Outputs that the columns serve; fewer do not repay what widening them takes.
 #ifdef __thumb2__
-constexpr int32_t kFewestOutputs = 2;
+constexpr int32_t kFewestOutputs = 4;
 #else
 constexpr int32_t kFewestOutputs = 32;
 #endif
