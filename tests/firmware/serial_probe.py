@@ -39,17 +39,20 @@ class SerialProbe:
         os.write(self.fd, ESCAPE + letter.encode())
         return self.line()
 
-    def echo(self, count: int, seed: int, timeout_s: float = 20) -> float:
-        """Sends random bytes, asserts that the same come back, and returns the rate in bytes a second."""
+    def echo(self, count: int, seed: int, timeout_s: float = 20, window: int = 200) -> float:
+        """Sends random bytes, asserts that the same come back, and returns the rate in bytes a second.
+
+        `window`: bytes on the way, at most.
+        """
         data = random.Random(seed).randbytes(count).replace(ESCAPE, b"\x02")
         assert not self.pending
         start = time.monotonic()
         sent = 0
         while len(self.pending) < len(data):
-            window = sent < len(data) and sent - len(self.pending) < 200
-            readable, writable, _ = select.select([self.fd], [self.fd] if window else [], [], 1)
+            room = min(64, window - (sent - len(self.pending))) if sent < len(data) else 0
+            readable, writable, _ = select.select([self.fd], [self.fd] if room > 0 else [], [], 1)
             if writable:
-                sent += os.write(self.fd, data[sent : sent + 64])
+                sent += os.write(self.fd, data[sent : sent + room])
             if readable:
                 self.pending += os.read(self.fd, 65536)
             assert time.monotonic() < start + timeout_s, f"{len(self.pending)} of {len(data)} bytes came back"

@@ -136,8 +136,12 @@ def test_nothing_is_executed_twice_on_the_worst_of_lines(
     assert set(acknowledged) <= set(trained)
     port.faults = Faults()
     device.hello(retries=20)
-    device.train(0, 1, 0.1, seed=1000)
-    assert board.trained == [*trained, 1000]
+    device.train(0, 1, 0.1, seed=1000, timeout_s=5.0)
+    # What was still on the way when the line became good may come before the new session, once.
+    late = board.trained[len(trained) : -1]
+    assert board.trained == [*trained, *late, 1000]
+    assert len(set(board.trained)) == len(board.trained)
+    assert not set(late) & set(acknowledged)
     board.close()
 
 

@@ -332,14 +332,26 @@ def test_a_max_pool_works_in_place_unless_it_is_padded(pad: Padding, pairs: tupl
 
 
 def test_convolutions_gather_patches_unless_they_read_the_map_directly() -> None:
-    int8, float32 = (schedule_of(load_zoo("ds-cnn"), "last-1", dtype) for dtype in ("int8", "float32"))
-    scratch = {call.layer: call.scratch for call in int8.calls if call.scratch}
-    assert scratch == {"conv1": 10 * 4 * 1}, "10x4 taps; 1x1 convolutions and the dense layer gather nothing"
-    assert {call.layer: call.scratch for call in float32.calls if call.scratch} == {"conv1": 160}
+    float32 = schedule_of(load_zoo("ds-cnn"), "last-1", "float32")
+    scratch = {call.layer: call.scratch for call in float32.calls if call.scratch}
+    assert scratch == {"conv1": 4 * 10 * 4}, "10x4 taps; 1x1 convolutions and the dense layer gather nothing"
+
+
+def test_int8_convolutions_have_columns_of_what_they_multiply() -> None:
+    """A window's bytes where it is gathered, six bytes a channel for where it begins, two columns of int16."""
     resnet = schedule_of(load_zoo("resnet-8"), "last-1")
-    assert {call.layer: call.scratch for call in resnet.calls if call.scratch} == {
-        "conv1": 27, "conv2": 144, "conv3": 144, "conv4": 144, "conv5": 288, "conv7": 288, "conv8": 576,
-    }  # fmt: skip
+    scratch = {call.layer: call.scratch for call in resnet.calls if call.kernel == "conv2d"}
+    assert scratch["conv1"] == 28 + 6 * 16 + 4 * 28, "27 taps are seven words"
+    assert scratch["conv2"] == 144 + 6 * 16 + 4 * 144
+    assert scratch["conv6"] == 6 * 32 + 4 * 16, "1x1: read in place"
+    net = Builder("net", (4, 4, 10), 0)
+    sparse = net.conv(6, 1)
+    odd = net.conv(7, 3)
+    graph = net.graph("mean_squared_error")
+    schedule = differentiate(graph, {sparse: Trained(bias=False, in_channels=3)}, "int8")
+    scratch = {call.layer: call.scratch for call in schedule.calls if call.kernel == "conv2d"}
+    assert scratch[sparse] == 6 * 6 + 4 * (4 + 8), "columns of the three channels that train and of the seven others"
+    assert scratch[odd] == 9 * 6, "the general kernel gathers a window"
 
 
 # --- multiply-accumulates ---

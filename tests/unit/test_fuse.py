@@ -49,14 +49,16 @@ def test_an_inverted_residual_never_holds_its_wide_map() -> None:
     assert [stage.layer for stage in call.stages] == ["conv1", "dw2", "conv3"]
     row = 16 * 48
     assert call.windows == {"conv1": 3 * row, "dw2": row}, "three rows under the window of 3x3, one under that of 1x1"
-    assert peak(schedule) == 2 * 16 * row
-    assert peak(fuse(schedule)) == 16 * 16 * 8 + 4 * row, "the output lies over the input"
+    scratch = {call.layer: call.scratch for call in schedule.calls}
+    assert peak(schedule) == 2 * 16 * row + scratch["dw2"]
+    # The output lies over the input; the operators take turns with their scratch.
+    assert peak(fuse(schedule)) == 16 * 16 * 8 + 4 * row + max(scratch[layer] for layer in ("conv1", "dw2", "conv3"))
 
 
 def test_what_the_backward_pass_reads_stays_whole() -> None:
-    """Full training reads every map, bias training its gates."""
-    for scheme in ("full", "bias"):
-        assert fused(schedule_of(inverted_residual(), scheme)) == []
+    """Full training reads every map, bias training its gates: an operator alone may lie over its input all the same."""
+    assert fused(schedule_of(inverted_residual(), "full")) == []
+    assert all(len(chain) == 1 for chain in fused(schedule_of(inverted_residual(), "bias")))
 
 
 def test_a_map_that_two_branches_read_stays_whole() -> None:
