@@ -56,6 +56,7 @@ class Planned:
             **self.footprint.keys(),
             "lower_bound_bytes": plan.lower_bound_bytes,
             "gap": self.compiled.arranged.placement.gap,
+            "proved_optimal": self.compiled.arranged.placement.proved_optimal,
             "ram_bytes": self.manifest.ram.size,
             "parts": [{"name": p.name, "group": p.group, "bytes": p.bytes} for p in self.footprint.parts],
         }
