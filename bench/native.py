@@ -1,8 +1,8 @@
 """C++ compiled on the host into shared libraries, once for each state of what goes into them.
 
 They are kept in the cache folder (`.cache` in the project's root, or `$FTTE_CACHE`), a folder of it for each kind,
-under names that hash sources, headers, flags, compiler and processor. Processes that compile the same at once see all of a
-file or none of it.
+under names that hash sources, headers, flags, compiler and processor. Processes that compile the same at once see all
+of a file or none of it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ Row = tuple[int, int, int, int]
 MOST_BLOCKS = 4000  # a search goes as deep as there are blocks, and keeps what is open at every depth
 _MOST_BYTES = 2**62
 _MOST_NODES = 2**62
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow")  # fmt: skip
+_WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow")
+_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", *_WARNINGS)
 _FOLDER = Path(__file__).parent
 _LOOK_S = 0.05  # how soon Ctrl-C and deadlines are noticed
 
@@ -86,7 +87,7 @@ def attempt(
     blocks = (ctypes.c_int64 * len(flat))(*flat)
     offsets = (ctypes.c_int64 * len(rows))()
     used, stop = ctypes.c_int64(0), ctypes.c_int32(0)
-    call = _library().exact_solve
+    call = load().exact_solve
     result: list[int] = []
 
     def work() -> None:
@@ -135,7 +136,8 @@ def _in_thread(work: Callable[[], None], stop: ctypes.c_int32, deadline: float) 
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def load() -> ctypes.CDLL:
+    """The library. Compiling it takes some seconds, once."""
     sources, headers = sorted(_FOLDER.glob("*.cpp")), sorted(_FOLDER.glob("*.hpp"))
     target = native.cached("exact", "exact", ".so", sources, headers, _FLAGS)
     if not target.is_file():
