@@ -32,12 +32,13 @@ class Switch(enum.IntFlag):
 
     USEFUL_SECTIONS = 1 << 0
     DECOMPOSITION = 1 << 1
-    CANONICAL_ORDER = 1 << 2
+    SLEEP = 1 << 2
     SECTION_BOUND = 1 << 3
     DOMINANCE = 1 << 4
     SUPPORT = 1 << 5
     STACK_ORDER = 1 << 6
-    PORTFOLIO = 1 << 7
+    BACKJUMPING = 1 << 7
+    PORTFOLIO = 1 << 8
 
 
 ALL_SWITCHES = ~Switch(0)

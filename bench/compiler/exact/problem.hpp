@@ -22,13 +22,14 @@ struct Block {
 enum Switch : std::uint32_t {
   kUsefulSections = 1u << 0,
   kDecomposition = 1u << 1,
-  kCanonicalOrder = 1u << 2,
+  kSleep = 1u << 2,
   kSectionBound = 1u << 3,
   kDominance = 1u << 4,
   kSupport = 1u << 5,
   kStackOrder = 1u << 6,
-  kPortfolio = 1u << 7,
-  kAllSwitches = (1u << 8) - 1,
+  kBackjumping = 1u << 7,
+  kPortfolio = 1u << 8,
+  kAllSwitches = (1u << 9) - 1,
 };
 
 enum class Verdict : std::int32_t {

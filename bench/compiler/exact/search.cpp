@@ -1,13 +1,13 @@
 #include "search.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace exact {
 namespace {
 
-constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kNodesBetweenLooks = 1024;
+
+std::size_t as_size(int index) { return static_cast<std::size_t>(index); }
 
 }  // namespace
 
@@ -19,11 +19,13 @@ Search::Search(const Instance& instance, const std::vector<int>& ranks, std::int
       switches_(switches),
       node_limit_(node_limit),
       stop_(stop),
-      low_(instance.items.size(), 0),
-      bound_(instance.items.size(), 0),
-      offset_(instance.items.size(), 0),
-      used_(static_cast<std::size_t>(instance.sections), 0),
-      saving_(static_cast<std::size_t>(instance.sections), 0) {}
+      states_(instance.items.size()),
+      cones_(instance.items.size(), instance.items.size()),
+      sleeps_(0, instance.items.size()),
+      conflict_(1, instance.items.size()),
+      blamed_(instance.items.size(), 0),
+      used_(as_size(instance.sections), 0),
+      saving_(as_size(instance.sections), 0) {}
 
 Verdict Search::run() {
   Items open;
@@ -31,14 +33,20 @@ Verdict Search::run() {
     if (instance_.items[i].size > capacity_) return Verdict::kInfeasible;
     open.push_back(static_cast<int>(i));
   }
-  if (solve_parts(open, {0, -1})) return Verdict::kPlaced;
+  if (solve_parts(open)) return Verdict::kPlaced;
   return stopped_ ? Verdict::kGaveUp : Verdict::kInfeasible;
 }
 
-// Splits the open blocks where none of them lives, and solves the parts, the smallest first: it is the cheapest to
-// fail. All of the placed blocks stay as they are if one part has no solution; the caller takes them back.
-bool Search::solve_parts(const Items& open, Last last) {
-  if (!on(kDecomposition)) return solve(open, last);
+std::vector<std::int64_t> Search::offsets() const {
+  std::vector<std::int64_t> found;
+  for (const State& each : states_) found.push_back(each.offset);
+  return found;
+}
+
+// Splits the open items where none of them lives, and solves the parts, the smallest first: it is the cheapest to
+// fail. All of the placed items stay as they are if one part has no solution; the caller takes them back.
+bool Search::solve_parts(const Items& open) {
+  if (!on(kDecomposition)) return solve(open);
   std::vector<Items> parts;
   int reach = -1;
   for (const int index : open) {
@@ -47,24 +55,44 @@ bool Search::solve_parts(const Items& open, Last last) {
     reach = std::max(reach, item(index).last);
   }
   std::stable_sort(parts.begin(), parts.end(), [](const Items& a, const Items& b) { return a.size() < b.size(); });
-  return std::all_of(parts.begin(), parts.end(), [&](const Items& part) { return solve(part, last); });
+  return std::all_of(parts.begin(), parts.end(), [&](const Items& part) { return solve(part); });
 }
 
-// Places all open blocks upon those that are placed, or tells that it cannot be done below this node.
-bool Search::solve(const Items& open, Last last) {
+// Places all open items upon those that are placed. If it cannot be done, all is as before and conflict_ tells which
+// decisions are to blame, unless the search was stopped.
+bool Search::solve(const Items& open) {
   if (open.empty()) return true;
-  if (out_of_effort() || !bound_offsets(open, last) || !bound_sections(open)) return false;
-  const std::size_t raised = raised_.size();
-  const std::size_t placed = placed_.size();
+  const Mark before = mark();
+  const bool solved = branch(open);
+  if (!solved) undo(before);
+  return solved;
+}
+
+bool Search::branch(const Items& open) {
   Items rest;
-  for (const int index : candidates(open, last)) {
-    if (on(kStackOrder) && wrong_stack(index)) continue;
-    const Last next = on(kCanonicalOrder) ? Last{low(index), rank(index)} : last;
-    if (place(index, open, rest) && solve_parts(rest, next)) return true;
-    undo(raised, placed);
+  while (true) {
+    if (out_of_effort() || !bound_offsets(open) || !bound_sections(open)) return false;
+    const int index = next(open);
+    if (index < 0) {  // some open item is the lowest, but each of them has something beneath it
+      blame_nothing();
+      for (const int each : open) blame_sleep(each);
+      return false;
+    }
+    if (on(kStackOrder) && wrong_stack(index)) {
+      blame_nothing();
+      blame_placed(index);
+      sleep(index);
+      continue;
+    }
+    const Mark before = mark();
+    const std::size_t level = placed_.size();
+    if (place(index, open, rest) && solve_parts(rest)) return true;
+    undo(before);
     if (stopped_) return false;
+    if (on(kBackjumping) && !conflict_.has(0, level)) return false;
+    conflict_.remove_level(0, level);
+    sleep(index);
   }
-  return false;
 }
 
 bool Search::out_of_effort() {
@@ -76,114 +104,74 @@ bool Search::out_of_effort() {
   return false;
 }
 
-// Whether others were placed before it although it could have come first: it lies higher than low() then.
-bool Search::skipped(int index, Last last) {
-  return low(index) < last.offset || (low(index) == last.offset && rank(index) < last.rank);
-}
-
-// The lowest offset that each open block can still have. False if one has none.
-bool Search::bound_offsets(const Items& open, Last last) {
-  for (const int index : open) bound(index) = std::max(low(index), align_up(last.offset, item(index).align));
-  if (!on(kSupport)) return true;
+// The item to be placed next: awake, the lowest, the most preferred. -1 if all are asleep.
+int Search::next(const Items& open) {
+  int best = -1;
   for (const int index : open) {
-    if (!skipped(index, last)) continue;
-    std::int64_t support = kNever;
-    for (const int other : open) {
-      if (other == index || !overlap(item(other), item(index))) continue;
-      support = std::min(support, bound(other) + item(other).size);
-    }
-    if (support > capacity_) return false;
-    support = align_up(support, item(index).align);
-    bound(index) = std::max(bound(index), support);
-    if (bound(index) + item(index).size > capacity_) return false;
+    if (state(index).sleep >= 0) continue;
+    const bool better = best < 0 || state(index).low < state(best).low ||
+                        (state(index).low == state(best).low && rank(index) < rank(best));
+    if (better) best = index;
   }
-  return true;
+  return best;
 }
 
-// Whether in every section, for every height, what can only lie above it fits there. Also finds how low the next
-// block must be placed for this to hold.
-bool Search::bound_sections(const Items& open) {
-  section_limit_ = kNever;
-  if (!on(kSectionBound)) return true;
-  Items highest_first(open);
-  std::sort(highest_first.begin(), highest_first.end(),
-            [&](int a, int b) { return bound(a) != bound(b) ? bound(a) > bound(b) : a < b; });
-  for (const int index : open) {
-    std::fill(used_.begin() + item(index).first, used_.begin() + item(index).last, 0);
-    std::fill(saving_.begin() + item(index).first, saving_.begin() + item(index).last, 0);
-  }
-  for (const int index : highest_first) {
-    const Item& it = item(index);
-    const std::int64_t room = capacity_ - bound(index);
-    for (auto s = static_cast<std::size_t>(it.first); s < static_cast<std::size_t>(it.last); ++s) {
-      used_[s] += it.padded;
-      saving_[s] = std::max(saving_[s], it.padded - it.size);
-      if (used_[s] - saving_[s] > room) return false;
-    }
-  }
-  for (const int index : open) {
-    for (auto s = static_cast<std::size_t>(item(index).first); s < static_cast<std::size_t>(item(index).last); ++s) {
-      section_limit_ = std::min(section_limit_, capacity_ - used_[s] + saving_[s]);
-    }
-  }
-  return true;
-}
-
-// The blocks that may come next, the lowest first, then the most preferred.
-Search::Items Search::candidates(const Items& open, Last last) {
-  std::int64_t lowest_top = kNever;
-  for (const int index : open) lowest_top = std::min(lowest_top, low(index) + item(index).size);
-  Items found;
-  if (on(kDominance) && lowest_top <= last.offset) return found;
-  for (const int index : open) {
-    const bool dominated = on(kDominance) && low(index) >= lowest_top;
-    const bool too_high = on(kCanonicalOrder) && low(index) > section_limit_;
-    if (!dominated && !too_high && !skipped(index, last)) found.push_back(index);
-  }
-  std::sort(found.begin(), found.end(),
-            [&](int a, int b) { return low(a) != low(b) ? low(a) < low(b) : rank(a) < rank(b); });
-  return found;
-}
-
-// Whether the block would lie directly upon one that should rather lie upon it.
-bool Search::wrong_stack(int index) {
-  return std::any_of(placed_.rbegin(), placed_.rend(), [&](int below) { return may_swap(below, index); });
-}
-
-bool Search::may_swap(int below, int above) {
-  const Item& lower = item(below);
-  const Item& upper = item(above);
-  if (offset(below) + lower.size != low(above) || lower.first < upper.first || lower.last > upper.last) return false;
-  if (offset(below) % upper.align != 0 || (offset(below) + upper.size) % lower.align != 0) return false;
-  if (lower.first == upper.first && lower.last == upper.last) return rank(above) < rank(below);
-  return std::all_of(placed_.begin(), placed_.end(), [&](int other) {
-    return other == below || !overlap(item(other), upper) || offset(other) + item(other).size <= offset(below);
-  });
-}
-
-// Puts a block to its lowest offset; false if another one then has no room left. `rest` becomes what is open after it.
+// Puts an item to its lowest offset; false if another one then has no room left. `rest` becomes what is open after it.
 bool Search::place(int index, const Items& open, Items& rest) {
-  const std::int64_t end = low(index) + item(index).size;
-  offset(index) = low(index);
+  State& own = state(index);
+  own.offset = own.low;
+  own.level = static_cast<int>(placed_.size());
+  blame_nothing();
+  blame_placed(index);
+  conflict_.add_level(0, placed_.size());
+  cones_.copy(as_size(index), conflict_.row(0));
   placed_.push_back(index);
   rest.clear();
   for (const int other : open) {
     if (other == index) continue;
     rest.push_back(other);
-    if (low(other) >= end || !overlap(item(other), item(index))) continue;
-    raised_.push_back({other, low(other)});
-    low(other) = align_up(end, item(other).align);
-    if (low(other) + item(other).size > capacity_) return false;
+    const bool touched = overlap(item(other), item(index));
+    State& its = state(other);
+    if (!touched && (on(kSleep) || its.sleep < 0)) continue;
+    if (its.sleep < 0 && its.low >= top(index)) continue;
+    note(other);
+    its.sleep = -1;
+    if (!touched || its.low >= top(index)) continue;
+    its.low = align_up(top(index), item(other).align);
+    its.support = index;
+    if (its.low + item(other).size > capacity_) {
+      blame_nothing();
+      blame_low(other, capacity_ - item(other).size + 1);
+      return false;
+    }
   }
   return true;
 }
 
-void Search::undo(std::size_t raised, std::size_t placed) {
-  while (raised_.size() > raised) {
-    low(raised_.back().item) = raised_.back().from;
-    raised_.pop_back();
+// Keeps an item from coming next until something that it lives with is placed, for the reasons in conflict_.
+void Search::sleep(int index) {
+  note(index);
+  state(index).sleep = static_cast<int>(sleeps_.rows());
+  sleeps_.resize(sleeps_.rows() + 1);
+  sleeps_.copy(sleeps_.rows() - 1, conflict_.row(0));
+}
+
+void Search::note(int index) {
+  const State& its = state(index);
+  changes_.push_back({index, its.low, its.support, its.sleep});
+}
+
+void Search::undo(const Mark& to) {
+  while (changes_.size() > to.changes) {
+    const Change& change = changes_.back();
+    State& its = state(change.item);
+    its.low = change.low;
+    its.support = change.support;
+    its.sleep = change.sleep;
+    changes_.pop_back();
   }
-  placed_.resize(placed);
+  placed_.resize(to.placed);
+  sleeps_.resize(to.sleeps);
 }
 
 }  // namespace exact

@@ -45,8 +45,9 @@ Answer solve_part(const std::vector<Block>& blocks, std::int64_t capacity, std::
       const Verdict verdict = search.run();
       nodes += search.nodes();
       if (verdict == Verdict::kGaveUp) continue;
+      const std::vector<std::int64_t> offsets = search.offsets();
       Answer answer{verdict, nodes, std::vector<std::int64_t>(blocks.size(), 0)};
-      for (std::size_t i = 0; i < blocks.size(); ++i) answer.offsets[instance.source[i]] = search.offsets()[i];
+      for (std::size_t i = 0; i < blocks.size(); ++i) answer.offsets[instance.source[i]] = offsets[i];
       return answer;
     }
     turn = turn > node_limit / 2 ? node_limit : 2 * turn;

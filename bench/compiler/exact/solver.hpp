@@ -2,18 +2,22 @@
 //
 // Blocks are rectangles: their interval of time is given, their offset is looked for, and two that live at the same
 // time must not share a byte. solve() finds offsets so that all ends are at or below a capacity, or proves that there
-// are none. The ideas of canonical solutions, of bounds by section and of trying several orders in turn are those of
-// MiniMalloc (Moffitt, ASPLOS 2023); support, stack order and the bound by height are our own additions.
+// are none. Canonical solutions, bounds by section, dynamic decomposition and trying several orders in turn are ideas
+// of MiniMalloc (Moffitt, ASPLOS 2023); sleeping blocks (as in schedule generation and partial-order reduction),
+// support, stack order, and backjumping over explained failures (Prosser, 1993) are what this search adds.
 //
 // THE TREE. A node is a set of placed blocks. Each open block has a lowest offset upon the placed ones that it lives
-// with, `low`; a child puts one open block to its low. Every solution that is *bottom-justified* (no block can go
-// lower while the others stay) is reached by placing its blocks from the lowest to the highest.
+// with, `low`. A node takes the lowest open block, the most preferred among equals, and decides: either it comes
+// *next*, before all open blocks that it lives with, and then lies at its low; or one of these lies beneath it. The
+// first is tried first. If it fails, the block is put to sleep, until a block that it lives with is placed. A node
+// has no solution if a rule below says so, or if all open blocks sleep, as the lowest of them has nothing beneath it.
 //
 // WHAT MUST BE KEPT. Call the weight of a solution the sum over its blocks of sections lived in x size x offset.
-// Among the solutions of least weight, the canonical one is that with the greatest sum of rank x size x offset (`rank`
-// is the order of preference). If there is any solution there is a canonical one, and each rule below cuts only nodes
-// which the canonical one, its blocks placed by offset and then by rank, does not pass through. So any subset of the
-// rules leaves the answer as it is; each is a switch, and tests go through all combinations.
+// Among the solutions of least weight, let S be that with the greatest sum of rank x size x offset (`rank` is the
+// order of preference). If there is any solution there is an S. No block can go lower in it while the others stay:
+// each lies at 0 or, its alignment apart, directly upon another. All that the search concludes are statements about S
+// that follow from decisions about S, so they can be combined in any order, and any subset of the rules leaves the
+// answer as it is. Each is a switch, and tests try all combinations of them.
 //
 //   useful sections   Time is cut into sections where blocks begin or end. Where the blocks of one section all live in
 //                     its neighbour too, it says nothing that the neighbour does not: two blocks live at the same
@@ -22,23 +26,30 @@
 //                     itself, and one without a solution is enough to turn back. Without this a search would try all
 //                     solutions of one part against each of another. Parts that are there from the start have
 //                     searches of their own.
-//   canonical order   Offsets never fall along the search, and where they are equal ranks rise. It is the order in
-//                     which the canonical solution is laid; other orders lead to the same placements again. An open
-//                     block that could have come earlier is *skipped*: it will not lie at its low.
+//   sleep             What was found out about a sleeping block holds in the whole subtree, until a block that it
+//                     lives with is placed: then something does lie beneath it, and it may come next again. Without
+//                     this rule all blocks wake whenever one is placed, and the same placement is reached by all
+//                     orders in which its independent blocks can come.
+//   support           A sleeping block lies upon an open one that it lives with. So it lies at least at the lowest end
+//                     that one of those can have, and if it lives with none, the node is dead. As sleeping blocks may
+//                     lie upon sleeping ones, these bounds are shortest paths that start at the blocks awake.
 //   section bound     In each section and from each height t, the blocks that can only lie at t or above must fit
-//                     between t and the capacity. How low a block can be: its low; the last offset, as offsets never
-//                     fall; or what support says. From t = the lowest of these it is the classical floor plus what is
-//                     unplaced; greater t see what is pushed up by neighbours elsewhere in time.
-//   dominance         If an open block fits wholly beneath the offset at which another is to come next, then it can
-//                     move there in every solution below that child, as all that follows lies higher: those solutions
-//                     are not bottom-justified.
-//   support           A skipped block lies higher than its low, and being bottom-justified it lies upon something:
-//                     upon an open block that it lives with. So it lies at least at the lowest end among those, and
-//                     if it lives with none, or this leaves no room, the node is dead.
+//                     between t and the capacity. How low a block can be is its low, or what support says. From t =
+//                     the lowest of these it is the classical floor plus what is unplaced; greater t see what is
+//                     pushed up by neighbours elsewhere in time.
+//   dominance         A sleeping block that fits between its low and the lowest that any open block it lives with can
+//                     have would sink to its low in S, with nothing beneath it: the node is dead.
 //   stack order       Directly upon a block A comes B, which lives whenever A does. If B lives longer, and but for A
 //                     could lie at A's offset, swapping them changes nothing for the rest and lowers the weight: the
 //                     longer one weighs more. If both live in the same sections, swapping leaves the weight, and the
-//                     one of the lower rank comes first.
+//                     one of the lower rank lies lower in S. So B does not come next: it is put to sleep untried.
+//   backjumping       Every failure is explained by a set of decisions: those that pushed the blocks in question up as
+//                     high as was needed, no higher; those for which blocks sleep; and where a rule needs to know
+//                     that nothing lies somewhere, all decisions about what lies beneath. If the decision to place a
+//                     block is not among the reasons for which that failed, then leaving it open fails for the same
+//                     reasons, and the node is given up with them; so does its parent, if its own block is not among
+//                     them. A conflict at one time thus jumps over the decisions about others. Else the rest of the
+//                     reasons are kept as those for which the block sleeps.
 //   portfolio         Searches in several orders of preference take turns, each with twice the nodes of the turn
 //                     before. An order that suits the instance is done in thousands of nodes where another would need
 //                     billions, and none can be told beforehand. The first that ends, with a solution or without,
@@ -49,7 +60,7 @@
 // bound lets that be the one which saves most. The stack order's swap is only made where both blocks stay aligned.
 //
 // EFFORT is counted in nodes, never in seconds, so that the same blocks, capacity and limit give the same answer
-// everywhere. Nodes cost O(open blocks x log + sections that they live in).
+// everywhere. A node costs O(open blocks x sleeping ones + sections that they live in).
 
 #pragma once
 
