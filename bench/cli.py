@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from bench import verbs, verbs_model
+from bench import verbs, verbs_model, verbs_place
 from bench.build import project_root
 from bench.compiler.scheme import scheme_help
 from bench.errors import BenchError, ConfigError
@@ -27,6 +27,7 @@ examples:
   bench run demo                        the virtual rack trains a shared model; report in reports/latest/report.html
   bench run demo --rack hosts/lab.yaml  the same on your boards
   bench plan lenet-5 --scheme last-2    what a model takes of a board's memory, byte by byte
+  bench place blocks.csv --capacity 65536   do blocks with known lives fit, proved either way?
   bench rack list                       the boards of the rack, and who uses them
   bench flash --board bit               build, flash and verify one board
   bench rack up                         keep virtual boards running, to use pyocd and pio on them by hand
@@ -53,6 +54,21 @@ examples:
   bench plan lenet-5 --scheme last-2 --env microbit     does it fit 16 KB, and what would?
   bench plan mine.onnx --scheme sparse-10 --layers      your own network, layer by layer
   bench plan resnet-8 --dtype float32 --picture map.png the memory map as a picture
+"""
+_PLACE_EXAMPLES = """\
+A file of blocks is CSV in MiniMalloc's format: a header, then a block a line. It lives from `lower` up to, not
+including, `upper`; `size` is in bytes; a column `alignment` is optional.
+
+  id,lower,upper,size
+  b1,0,3,4
+  b2,3,9,4
+
+examples:
+  bench place net.csv                               the lowest peak, and whether it is proved that none is lower
+  bench place net.csv --capacity 1048576 --output placed.csv   does it fit? the same rows with their offsets
+  bench place net.csv --capacity 65536 --time-limit 600 --json
+
+exit code 0 if all blocks are placed, 1 if it is proved that they cannot be, or if the search gave up: it says which
 """
 _STEP_EXAMPLES = """\
 examples:
@@ -155,6 +171,17 @@ def _add_models(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     step.add_argument("--witness", action="store_true",
                       help="let the emulator watch every store, beside the image's own figures")  # fmt: skip
     step.set_defaults(call=verbs_model.step)
+    place = verbs_.add_parser(
+        "place",
+        help="place blocks of a file in memory, exactly: does it fit, and what is the least?",
+        **_with(_PLACE_EXAMPLES),
+    )
+    place.add_argument("file", type=Path, metavar="FILE.csv")
+    place.add_argument("--capacity", type=int, metavar="BYTES", help="what there is; the least is looked for if absent")
+    place.add_argument("--time-limit", type=float, default=60, metavar="S", help="in seconds; default: %(default)s")
+    place.add_argument("--output", type=Path, metavar="FILE.csv", help="write the same rows with a column `offset`")
+    place.set_defaults(call=verbs_place.place)
+    _common(place)
     for verb in (plan, step):
         _model(verb)
         _common(verb)

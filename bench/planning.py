@@ -62,6 +62,7 @@ class Planned:
             "lower_bound_bytes": plan.lower_bound_bytes,
             "gap": self.compiled.arranged.placement.gap,
             "fused": self.fused,
+            "proved_optimal": self.compiled.arranged.placement.proved_optimal,
             "ram_bytes": self.manifest.ram.size,
             "parts": [{"name": p.name, "group": p.group, "bytes": p.bytes} for p in self.footprint.parts],
         }

@@ -15,8 +15,10 @@ This is dynamic storage allocation, NP-hard in general, and close to its lower b
    a block that it lives with, drawn at random. Attempts end at the first block that fails, so they are cheap. Without
    success for a while the search begins again: from its best order, and in between from one of those of step 2.
 
+4. If the peak is above the lower bound even then, an exact search (exact/) lowers it, or proves that nothing does.
+
 It ends when the peak meets the lower bound (it is optimal then) or the wanted capacity. Effort is counted in blocks
-looked at, not in seconds, so that the same blocks, seed and effort give the same addresses everywhere.
+and nodes looked at, not in seconds, so that the same blocks, seed and effort give the same addresses everywhere.
 """
 
 from __future__ import annotations
@@ -31,12 +33,16 @@ from itertools import pairwise
 
 import numpy as np
 
+from bench.compiler.exact.library import Row, takes
+from bench.compiler.exact.minimise import minimise
 from bench.errors import ConfigError
 
 EFFORT = 60
 """Orders tried by the local search for each block."""
 
 _MOST_WORK = 20_000_000  # conflicts looked at altogether: two to four seconds
+_MOST_EXACT_WORK = 50_000_000  # nodes times blocks of the exact search: a few seconds
+_NOWHERE_ELSE = 1 << 40  # as an alignment: of all addresses only 0 suits
 _MOST_CONFLICTS = 2_000_000  # more are not listed, as that would take hundreds of megabytes
 
 
@@ -59,11 +65,20 @@ class Block:
 
 @dataclass(frozen=True)
 class Placement:
-    """The address of every block by name, where the highest one ends, and what no placement can go below. Bytes."""
+    """The address of every block by name, where the highest one ends, and what no placement can go below. Bytes.
+
+    `exhausted`: everything lower was searched in vain.
+    """
 
     offsets: Mapping[str, int]
     peak: int
     lower_bound: int
+    exhausted: bool = False
+
+    @property
+    def proved_optimal(self) -> bool:
+        """Whether no placement of these blocks ends lower."""
+        return self.exhausted or self.peak <= self.lower_bound
 
     @property
     def gap(self) -> float:
@@ -77,23 +92,36 @@ def place(blocks: Sequence[Block], *, seed: int = 0, effort: int = EFFORT, capac
     Args:
         blocks: with names of their own. Those of size 0 take no room and lie at 0.
         seed: of the local search.
-        effort: orders that the local search tries for each block; 0 leaves it out. In large instances the work is
-            limited to a few seconds all the same.
+        effort: orders that the local search tries for each block; 0 leaves it and the exact search out. In large
+            instances the work is limited to a few seconds all the same.
         capacity: what would do, in bytes: the search ends when the peak is no higher. Whether it was reached is for
             the caller to see.
 
     Raises:
-        ConfigError: a malformed block, or two of one name.
+        ConfigError: a malformed block, two of one name, or no C++ compiler for the exact search.
     """
     _check(blocks)
     bound = lower_bound(blocks)
     offsets = {block.name: block.offset or 0 for block in blocks}
     free = [block for block in blocks if block.size > 0 and block.offset is None]
+    exhausted = False
     if free:
         grounds = _grounds(blocks)
-        found = _Search(free, grounds, max(bound, capacity or 0)).run(seed, effort)
-        offsets |= {block.name: offset for block, offset in zip(free, found, strict=True)}
-    return Placement(offsets, max((offsets[block.name] + block.size for block in blocks), default=0), bound)
+        goal = max(bound, capacity or 0)
+        found = _Search(free, grounds, goal).run(seed, effort)
+        rows = rows_of([*free, *grounds])
+        if effort > 0 and takes(rows):
+            start = [*found, *([0] * len(grounds))]
+            least = minimise(rows, start, bound, goal=goal, nodes=_MOST_EXACT_WORK // len(rows))
+            found, exhausted = list(least.offsets), least.proved_optimal
+        offsets |= {block.name: offset for block, offset in zip(free, found, strict=False)}
+    peak = max((offsets[block.name] + block.size for block in blocks), default=0)
+    return Placement(offsets, peak, bound, exhausted)
+
+
+def rows_of(blocks: Sequence[Block]) -> list[Row]:
+    """Blocks as the exact search takes them."""
+    return [(block.lower, block.upper, block.size, block.align) for block in blocks]
 
 
 def lower_bound(blocks: Sequence[Block]) -> int:
@@ -137,7 +165,7 @@ def _grounds(blocks: Sequence[Block]) -> list[Block]:
     for lower, upper in pairwise(times):
         tops = [(block.offset or 0) + block.size for block in fixed if block.lower <= lower < block.upper]
         if tops:
-            found.append(Block(f"ground {lower}", lower, upper, max(tops), math.gcd(*(b.align for b in fixed))))
+            found.append(Block(f"ground {lower}", lower, upper, max(tops), _NOWHERE_ELSE))
     return found
 
 

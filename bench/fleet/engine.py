@@ -1,27 +1,21 @@
 """A training program compiled for the host and driven through ctypes: the same arithmetic as on a board.
 
 The kernels are compiled once for each state of their sources, a program once for each state of its own, and kept in the
-cache folder (`.cache/engine` in the project's root, or `$FTTE_CACHE/engine`) under names that hash everything that goes
-into them, compiler included.
+cache folder (native.py says where) under names that hash everything that goes into them, compiler included.
 Calls keep no state in the library and release Python's lock, so threads may share an Engine.
 """
 
 import ctypes
-import hashlib
 import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import native
 from bench.errors import ConfigError
 from bench.model.plan import FIRMWARE, Plan, load_initial, load_plan, program_folder
 
@@ -281,13 +275,12 @@ def compile_shared(files: Sequence[Path], firmware: Path, name: str, *, kernels:
     Raises:
         ConfigError: there is no compiler, or the sources do not compile.
     """
-    compiler = _compiler()
-    archive = [_kernel_archive(compiler, firmware)] if kernels else []
-    target = _cached(compiler, [*files, *archive], firmware, name, ".so")
+    archive = [_kernel_archive(firmware)] if kernels else []
+    target = _cached([*files, *archive], firmware, name, ".so")
     if not target.is_file():
         folders = [f"-I{folder}" for folder in dict.fromkeys([firmware, *(file.parent for file in files)])]
-        command = [compiler, *FLAGS, "-shared", *folders, *map(str, [*files, *archive])]
-        _compile(command, target, name)
+        command = [native.compiler(), *FLAGS, "-shared", *folders, *map(str, [*files, *archive])]
+        native.compile_to(command, target, name)
     return target
 
 
@@ -296,71 +289,28 @@ def compile_program(program: str, firmware: Path = FIRMWARE) -> Path:
     return compile_shared([*program_sources(program, firmware), _API], firmware, program, kernels=True)
 
 
-def _kernel_archive(compiler: str, firmware: Path) -> Path:
+def _kernel_archive(firmware: Path) -> Path:
     """All kernels in one relocatable object; what a program does not call is left out when it is linked."""
     sources = kernel_sources(firmware)
     parts = []
     for source in sources:
-        target = _cached(compiler, [source], firmware, f"kernels/{source.parent.name}-{source.stem}", ".o")
+        target = _cached([source], firmware, f"kernels/{source.parent.name}-{source.stem}", ".o")
         parts.append(target)
     missing = [(source, part) for source, part in zip(sources, parts, strict=True) if not part.is_file()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda pair: _compile_object(compiler, firmware, *pair), missing))
-    target = _cached(compiler, parts, firmware, "kernels", ".o")
+        list(pool.map(lambda pair: _compile_object(firmware, *pair), missing))
+    target = _cached(parts, firmware, "kernels", ".o")
     if not target.is_file():
-        _compile([compiler, "-r", "-nostdlib", *map(str, parts)], target, "the engine")
+        native.compile_to([native.compiler(), "-r", "-nostdlib", *map(str, parts)], target, "the engine")
     return target
 
 
-def _compile_object(compiler: str, firmware: Path, source: Path, target: Path) -> None:
-    _compile([compiler, *FLAGS, "-c", f"-I{firmware}", str(source)], target, source.name)
+def _compile_object(firmware: Path, source: Path, target: Path) -> None:
+    native.compile_to([native.compiler(), *FLAGS, "-c", f"-I{firmware}", str(source)], target, source.name)
 
 
-def _cached(compiler: str, inputs: Sequence[Path], firmware: Path, name: str, suffix: str) -> Path:
-    """Where the cache keeps what is made of these files, of all headers that they may read, and of the flags."""
+def _cached(inputs: Sequence[Path], firmware: Path, name: str, suffix: str) -> Path:
+    """Where the cache keeps what is made of these files, and of the engine's headers and those beside a source."""
     folders = {firmware / "engine", *(file.parent for file in inputs if file.suffix == ".cpp")}
-    headers = sorted({header for folder in folders for header in folder.rglob("*.hpp")})
-    digest = hashlib.sha256(repr((FLAGS, compiler, _version(compiler), _processor())).encode())
-    for path in [*inputs, *headers]:
-        digest.update(f"{path.name}\0{path.stat().st_size if path.is_file() else 0}\0".encode())
-        digest.update(path.read_bytes() if path.is_file() else str(path).encode())
-    return _cache() / f"{name}-{digest.hexdigest()[:20]}{suffix}"
-
-
-def _compile(command: Sequence[str], target: Path, name: str) -> None:
-    """Runs a compiler whose output replaces `target` at once: processes that build together see all of it or none."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as scratch:
-        built = Path(scratch) / target.name
-        done = subprocess.run([*command, "-o", str(built)], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ConfigError(f"{name} does not compile for the host ({command[0]}):\n{done.stderr.strip()[:4000]}")
-        built.replace(target)
-
-
-def _cache() -> Path:
-    chosen = os.environ.get("FTTE_CACHE")
-    return (Path(chosen) if chosen else FIRMWARE.parent / ".cache") / "engine"
-
-
-def _compiler() -> str:
-    for candidate in (os.environ.get("CXX"), "g++", "c++", "clang++"):
-        found = shutil.which(candidate) if candidate else None
-        if found:
-            return found
-    raise ConfigError("no C++ compiler on the host: install g++ (apt-get install g++)")
-
-
-@cache
-def _processor() -> str:
-    """What -march=native depends on: a cache that is carried to another machine is not used there."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-
-
-@cache
-def _version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    headers = {header for folder in folders for header in folder.rglob("*.hpp")}
+    return native.cached("engine", name, suffix, inputs, headers, FLAGS)

@@ -24,11 +24,12 @@ def plan_view(planned: Planned, *, width: int, layers: bool) -> RenderableType:
         f"{plan.macs_forward} forward, {plan.macs_backward} backward; ranges from {plan.calibration}",
     ]
     parts: list[RenderableType] = [Text("\n".join(lines)), _memory_table(planned)]
-    gap = planned.compiled.arranged.placement.gap
+    placement = planned.compiled.arranged.placement
+    proof = "proved optimal" if placement.proved_optimal else "not proved optimal"
     parts.append(
         Text(
             f"arena {plan.arena_bytes} bytes, lower bound of this order {plan.lower_bound_bytes}, "
-            f"gap {100 * gap:.1f} %\n"
+            f"gap {100 * placement.gap:.1f} %, {proof}\n"
             f"flash {footprint.flash_bytes} bytes, {plan.constants_bytes} of them frozen parameters"
         )
     )

@@ -50,7 +50,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *verb: str) -> str:
 
 def test_help_shows_every_verb_with_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys)
-    for verb in ("rack", "build", "flash", "reset", "console", "run", "report"):
+    for verb in ("rack", "build", "flash", "reset", "console", "plan", "place", "run", "report"):
         assert f"\n    {verb} " in text
     assert "bench run demo" in text
     assert "exit codes: 0 ok, 1" in text
