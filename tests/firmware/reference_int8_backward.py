@@ -103,7 +103,7 @@ def store(sums: Int, gate: Array | None, peak: int, seed: int) -> Stored:
     numbers = random_numbers(seed, 2**32 - 1 - peak, sums.size).reshape(sums.shape)
     rounded = (passed + numbers // 2 ** (32 - shift)) // 2**shift
     values = np.clip(rounded, -127, 127)
-    next_peak = max(int(np.abs(passed).max(initial=0)), peak - peak // 128, 1)
+    next_peak = max(int(np.abs(passed).max(initial=0)), peak - peak // 16, 1)
     return Stored(values.astype(np.int8), shift, next_peak, int((values != rounded).sum()))
 
 

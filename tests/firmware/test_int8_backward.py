@@ -260,7 +260,7 @@ def test_a_large_window_s_average_fits_and_is_exact() -> None:
         check_map(gx, 2**30, ref.avg_pool_sums(pool, gy), 4 + 23)
 
 
-def test_a_peak_rises_at_once_and_halves_within_ninety_steps() -> None:
+def test_a_peak_rises_at_once_and_halves_within_eleven_steps() -> None:
     n = 16
     y, zeros = Map((n,), None, 0), np.zeros(n, np.int8)
     loud, quiet = np.full(n, 127, np.int8), np.full(n, 1, np.int8)
@@ -269,12 +269,12 @@ def test_a_peak_rises_at_once_and_halves_within_ninety_steps() -> None:
     y.write(HOST, "add_gradients", n, loud, 0, zeros, 0)
     assert y.saturated == 0
     np.testing.assert_array_equal(y.values, loud)
-    for _ in range(90):
+    for _ in range(11):
         y.write(HOST, "add_gradients", n, quiet, 0, zeros, 0)
-    assert 127 * 128 * 0.95 < y.peak < 127 * 128
-    for _ in range(700):
+    assert 127 * 128 * 0.9 < y.peak < 127 * 128
+    for _ in range(200):
         y.write(HOST, "add_gradients", n, quiet, 0, zeros, 0)
-    assert 256 <= y.peak < 256 * 128 / 127 + 1, "the size of what comes in"
+    assert 256 <= y.peak < 256 * 16 / 15 + 1, "the size of what comes in"
     assert y.saturated == 0
     np.testing.assert_array_equal(y.values, 2.0**y.exponent * quiet)
     for _ in range(200):
