@@ -15,7 +15,10 @@ extern "C" void uart_interrupt();
 namespace hal {
 namespace {
 
-constexpr uint32_t kRingBytes = 8192;
+constexpr uint32_t kRingBytes = 2048;
+#if defined(FTTE_CHUNK_BYTES)
+static_assert(kRingBytes >= 2 * FTTE_CHUNK_BYTES, "room for two chunks of the link");
+#endif
 constexpr uint32_t kInterrupts = 48;
 constexpr uint32_t kSmallestDivider = 16;  // DDI 0479, BAUDDIV
 constexpr uint32_t kDivider = FTTE_CORE_HZ / FTTE_BAUD;
