@@ -38,7 +38,9 @@ def test_predicted_is_measured(recipe: Recipe, env: str) -> None:
 
     assert run.witness is not None
     assert run.witness["stack"] == figures["sram_stack_bytes"], "paint and emulator agree"
-    assert 0 <= run.witness["stack_pointer"] - run.witness["stack"] <= 8, "what was reserved last may not be stored to"
+    # The pointer is read where blocks begin: what the deepest function pushes in one that it also leaves is not seen.
+    # And what was reserved last may not be stored to.
+    assert -40 <= run.witness["stack_pointer"] - run.witness["stack"] <= 8
     assert run.witness["arena"] <= figures["sram_arena_bytes"]
     assert run.witness["outside"] == 0
 
