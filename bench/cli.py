@@ -22,6 +22,17 @@ from bench.compiler.scheme import scheme_help
 from bench.errors import BenchError, ConfigError
 from bench.model.zoo import zoo_names
 
+
+class _Parser(argparse.ArgumentParser):
+    """Tells wrong usage as every other error: with --json as the document that standard output promises too."""
+
+    def error(self, message: str) -> NoReturn:
+        if "--json" in sys.argv[1:]:
+            document = {"error": {"kind": "ConfigError", "message": message, "exit_code": 2}}
+            print(json.dumps(document, indent=2), flush=True)
+        super().error(message)
+
+
 _EXAMPLES = """\
 examples:
   bench run demo                        the virtual rack trains a shared model; report in reports/latest/report.html
@@ -86,7 +97,7 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """All verbs and options."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="bench",
         description="A hardware-in-the-loop test bench for federated training on microcontrollers.",
         epilog=_EXAMPLES,
@@ -100,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_rack(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_rack(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     rack = verbs_.add_parser(
         "rack", help="the rack's boards: list, show, who, lock, unlock, up", **_with(_RACK_EXAMPLES)
     )
@@ -127,7 +138,7 @@ def _add_rack(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _common(action)
 
 
-def _add_boards(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_boards(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     build = verbs_.add_parser("build", help="build firmware images")
     build.add_argument("--env", action="append", metavar="ENV", help="may be repeated; all of the rack's if absent")
     _program(build)
@@ -152,7 +163,7 @@ def _add_boards(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         _common(verb)
 
 
-def _add_models(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_models(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     plan = verbs_.add_parser(
         "plan",
         help="compile a model for a board: every byte of its memory, MACs, and whether it fits",
@@ -195,7 +206,11 @@ def _model(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--rule", choices=("compensated", "truncated"), default="compensated",
                       help="of int8 updates; truncated loses small steps and is there to be compared with")  # fmt: skip
     verb.add_argument("--loss", choices=("softmax_cross_entropy", "mean_squared_error"), help="instead of the model's")
-    verb.add_argument("--input", metavar="HxWxC", help="another input shape of a zoo model, as in 28x28x1")
+    verb.add_argument(
+        "--input",
+        metavar="HxWxC",
+        help="another input shape of a zoo model, or that of an ONNX file which leaves it open; as in 28x28x1",
+    )
     verb.add_argument("--classes", type=int, metavar="N", help="another number of classes of a zoo model")
     verb.add_argument("--calibration", type=Path, metavar="FILE",
                       help=".npy of float32 samples [n, h, w, c] for int8 ranges; default: random inputs")  # fmt: skip
@@ -210,7 +225,7 @@ def _plan_help() -> str:
     return f"{_PLAN_EXAMPLES}\n{scheme_help()}"
 
 
-def _add_runs(verbs_: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_runs(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     run = verbs_.add_parser("run", help="run an experiment on the rack, and report it", **_with(_RUN_EXAMPLES))
     run.add_argument("experiment", help="a TOML file, or the name of one that ships (demo)")
     run.add_argument("--resume", action="store_true", help="go on with the newest run of it that was not finished")

@@ -103,7 +103,10 @@ def make_plan(recipe: Recipe, env: str, step: Step = lambda _text: None) -> Plan
     """
     manifest = load_manifest(env)
     step(f"compiling {recipe.model}, scheme {recipe.scheme}, {recipe.dtype}")
-    compiled = compile_recipe(recipe)
+    notes: list[str] = []
+    compiled = compile_recipe(recipe, notes)
+    for note in notes:
+        step(note)
     write(compiled)
     return link_plan(compiled, manifest, step)
 
@@ -129,10 +132,12 @@ def link_plan(compiled: Compiled, manifest: BoardManifest, step: Step = lambda _
 def alternatives(recipe: Recipe, planned: Planned) -> list[tuple[Recipe, int]]:
     """Recipes of the same model that fit the board, with the RAM that each takes (bytes), estimated without linking.
 
-    Static data other than parameters and the stack are taken to be those of `planned`.
+    Static data other than parameters, the stack and flash other than frozen parameters are taken to be those of
+    `planned`.
     """
     own = planned.compiled.plan
     rest = planned.footprint.total_bytes + planned.footprint.federation_bytes - own.params_bytes - own.arena_bytes
+    code = planned.footprint.flash_bytes - own.constants_bytes
     found = []
     for other in _other_recipes(recipe):
         try:
@@ -140,7 +145,8 @@ def alternatives(recipe: Recipe, planned: Planned) -> list[tuple[Recipe, int]]:
         except ConfigError:
             continue  # last-3 of a model of two layers
         total = rest + plan.params_bytes + plan.arena_bytes
-        if total <= planned.manifest.ram.size:
+        flash = code + plan.constants_bytes
+        if total <= planned.manifest.ram.size and flash <= planned.manifest.flash.image_size:
             found.append((other, total))
     return found
 

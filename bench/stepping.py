@@ -21,7 +21,7 @@ from bench.rack.board import Board
 from bench.virtual.core_run import running
 
 _SAMPLES = 2
-"""In the data partition: the first step warms nothing up, as counts do not depend on data; one would do."""
+"""In the data partition: a batch walks round it, as counts do not depend on data."""
 LEARNING_RATE = 0.01
 
 
@@ -134,15 +134,15 @@ def _require_fit(planned: Planned) -> None:
 
 
 def _step(device: Device, plan: Plan, seed: int) -> tuple[dict[str, int], float, int]:
-    """Sends the model, trains on one sample; SRAM by the board's own linker symbols and stack paint."""
+    """Sends the model, trains on one batch; SRAM by the board's own linker symbols and stack paint."""
     device.send_round(1, plan.encode_down(load_initial(plan.name)))
     device.stats(repaint=True)
-    result = device.train(0, 1, LEARNING_RATE, seed, timeout_s=600.0)
+    result = device.train(0, plan.batch, LEARNING_RATE, seed, timeout_s=600.0)
     stats = device.stats()
     figures = {
         "cycles": result.cycles,
-        "macs_forward": plan.macs_forward,
-        "macs_backward": plan.macs_backward,
+        "macs_forward": plan.macs_forward * plan.batch,
+        "macs_backward": plan.macs_backward * plan.batch,
         **_memory(stats),
     }
     return figures, result.loss, result.saturated

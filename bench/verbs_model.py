@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,6 +77,10 @@ def step(options: Namespace) -> int:
 
 
 def _recipe(options: Namespace) -> Recipe:
+    if options.seed < 0:
+        raise ConfigError(f"--seed {options.seed}: 0 or more")
+    if options.name is not None and not re.fullmatch("[a-z][a-z0-9_]*", options.name):
+        raise ConfigError(f"--name {options.name!r}: a letter, then letters, digits and underscores, all small")
     return Recipe(
         model=options.model,
         scheme=options.scheme,
@@ -95,7 +100,7 @@ def _shape(text: str | None) -> tuple[int, int, int] | None:
     if text is None:
         return None
     sides = text.lower().split("x")
-    if len(sides) != 3 or not all(side.isdigit() and int(side) > 0 for side in sides):
+    if len(sides) != 3 or not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
         raise ConfigError(f"--input {text}: height, width and channels, as in 28x28x1")
     return int(sides[0]), int(sides[1]), int(sides[2])
 

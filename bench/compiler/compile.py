@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from bench.compiler import adapters
 from bench.compiler.arrange import Arranged, arrange
@@ -131,7 +132,14 @@ def compile_graph(graph: Graph, settings: Settings, calibration: Calibration, na
     dialect: Dialect
     dialect = Float32(emission, INPUT_EXPONENT) if exponents is None else Int8(emission, exponents, settings.rule)
     source = calibration.source if exponents is not None else "none: float32"
-    plan = _plan(name or default_name(graph.name, settings), graph.name, settings, source, arranged, layout)
+    try:
+        plan = _plan(name or default_name(graph.name, settings), graph.name, settings, source, arranged, layout)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"model {graph.name}: no plan can say this: {'.'.join(map(str, first['loc']))} {first.get('input')!r}: "
+            f"{first['msg']} (weights of an unusual size?)"
+        ) from error
     return Compiled(plan, emit(emission, dialect, plan), layout.initial, model, arranged, layout, exponents)
 
 

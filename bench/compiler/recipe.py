@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from bench.compiler.compile import Calibration, Compiled, Settings, compile_graph, random_calibration, write
+from bench.compiler.compile import (
+    Calibration,
+    Compiled,
+    Settings,
+    compile_graph,
+    default_name,
+    random_calibration,
+    write,
+)
 from bench.compiler.differentiate import Dtype
 from bench.compiler.layout import Rule
 from bench.errors import ConfigError
@@ -46,8 +55,8 @@ class Recipe:
         return Settings(self.scheme, self.dtype, self.batch, self.rule)
 
 
-def load_model(recipe: Recipe) -> Graph:
-    """The network that a recipe names.
+def load_model(recipe: Recipe, notes: list[str] | None = None) -> Graph:
+    """The network that a recipe names. `notes` gets what the import assumed or left out.
 
     Raises:
         ConfigError: no such zoo model or file, or one that cannot be imported.
@@ -59,7 +68,7 @@ def load_model(recipe: Recipe) -> Graph:
     if path.suffix == ".onnx" or path.exists():
         if recipe.classes is not None:
             raise ConfigError(f"{path}: the number of classes is the file's own: leave it out")
-        return load_onnx(path, loss=recipe.loss, input_shape=recipe.input_shape)
+        return load_onnx(path, loss=recipe.loss, input_shape=recipe.input_shape, notes=notes)
     raise ConfigError(f"no model {recipe.model!r}: give an ONNX file, or one of {', '.join(zoo_names())}")
 
 
@@ -74,8 +83,10 @@ def calibration_of(recipe: Recipe, graph: Graph) -> Calibration:
         return random_calibration(graph, recipe.seed)
     try:
         samples = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ConfigError(f"{path}: not a .npy file of samples: {error}") from error
+    if not isinstance(samples, np.ndarray) or samples.dtype.kind not in "fiu":
+        raise ConfigError(f"{path}: not a .npy file of real numbers: save one array with numpy.save")
     wanted = ("n", *graph.input_shape)
     if samples.ndim != 4 or samples.shape[1:] != graph.input_shape or len(samples) == 0:
         raise ConfigError(f"{path}: samples of shape {list(samples.shape)}; the model takes {list(wanted)}")
@@ -86,10 +97,28 @@ def calibration_of(recipe: Recipe, graph: Graph) -> Calibration:
     return Calibration(samples[chosen], f"{len(chosen)} samples of {path.name}")
 
 
-def compile_recipe(recipe: Recipe) -> Compiled:
-    """Compiles, writes nothing. Raises ConfigError."""
-    graph = load_model(recipe)
-    return compile_graph(graph, recipe.settings, calibration_of(recipe, graph), recipe.name)
+def compile_recipe(recipe: Recipe, notes: list[str] | None = None) -> Compiled:
+    """Compiles, writes nothing. `notes` gets what the import assumed or left out. Raises ConfigError."""
+    graph = load_model(recipe, notes)
+    name = recipe.name or default_name(graph.name + _variant(recipe), recipe.settings)
+    return compile_graph(graph, recipe.settings, calibration_of(recipe, graph), name)
+
+
+def _variant(recipe: Recipe) -> str:
+    """Tells programs apart that differ by more than model and settings: files of one name, seeds, calibrations.
+
+    Two of one name would overwrite each other, at worst while one is being built.
+    """
+    asked = (recipe.loss, recipe.input_shape, recipe.classes, recipe.seed)
+    files = [path for path in (Path(recipe.model), recipe.calibration) if path is not None and path.is_file()]
+    if recipe.model in zoo_names():
+        files = files[1:] if files and files[0] == Path(recipe.model) else files
+    if not files and asked == (None, None, None, 0):
+        return ""
+    digest = hashlib.sha256(repr(asked).encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    return f"-{digest.hexdigest()[:6]}"
 
 
 def make(recipe: Recipe, firmware: Path = FIRMWARE) -> Compiled:

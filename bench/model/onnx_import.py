@@ -56,6 +56,11 @@ def load_onnx(
     if (output.index < 0).any():
         raise ConfigError(f"{path}: output {content.output_name!r} is padded; a Pad belongs to the layer after it")
     chosen = _loss(path, loss, output, given.shape, notes)
+    if chosen == "softmax_cross_entropy" and (output.index.reshape(-1) != np.arange(output.index.size)).any():
+        raise ConfigError(
+            f"{path}: output {content.output_name!r} flattens a map of several positions: its classes would change "
+            "their numbers, as maps lie channels last here; let the model end in one position, or in a Gemm"
+        )
     try:
         layers = fold(walk.layers, given.shape, output.source, notes)
         check_finite(layers)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from bench.compiler.compile import Compiled, Settings, compile_graph, default_name, random_calibration, write
@@ -230,3 +231,20 @@ def test_long_names_are_cut_and_stay_different() -> None:
     names = [default_name("mcunet-5fps", Settings(scheme)) for scheme in lists]
     assert names[0] != names[1]
     assert all(re.fullmatch("[a-z][a-z0-9_]{1,79}", found) for found in names)
+
+
+def test_programs_of_different_files_have_different_names(tmp_path: Path) -> None:
+    """Two of one name would overwrite each other."""
+    golden = Path(__file__).resolve().parents[1] / "golden" / "onnx" / "torch_image_script.onnx"
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "mine.onnx").write_bytes(golden.read_bytes())
+    other = onnx.load(golden)
+    other.graph.initializer[0].raw_data = bytes(len(other.graph.initializer[0].raw_data))
+    onnx.save(other, folders[2] / "mine.onnx")
+    names = [compile_recipe(Recipe(str(folder / "mine.onnx"), "last-1")).plan.name for folder in folders]
+    assert names[0] == names[1] != names[2]
+    assert names[0].startswith("mine_")
+    seeds = [compile_recipe(Recipe("mlp", "bias", seed=seed)).plan.name for seed in (0, 1)]
+    assert seeds[0] == "mlp_bias_int8" != seeds[1]

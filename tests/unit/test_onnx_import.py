@@ -439,7 +439,7 @@ def test_open_sizes_are_filled_from_the_shape_asked_for(tmp_path: Path) -> None:
     nodes = [CONV, node("GlobalAveragePool", "y", "z")]
     graph = check(tmp_path, nodes, weights(**KERNEL), ("N", 3, "H", "W"), input_shape=(4, 4, 3))
     assert graph.input_shape == (4, 4, 3)
-    with pytest.raises(ConfigError, match=r"\['N', 3, 'H', 'W'\].*--input-shape"):
+    with pytest.raises(ConfigError, match=r"\['N', 3, 'H', 'W'\].*--input"):
         load_onnx(tmp_path / "net.onnx")
     with pytest.raises(ConfigError, match="does not go with"):
         load_onnx(tmp_path / "net.onnx", input_shape=(4, 4, 1))

@@ -310,3 +310,11 @@ def test_numbers_that_make_no_sense(tmp_path: Path, content: bytes, data: st.Dat
     for setter in data.draw(st.lists(st.sampled_from(setters), min_size=1, max_size=3)):
         setter(data.draw(numbers))
     survives(tmp_path, proto.SerializeToString())
+
+
+def test_classes_that_lie_over_several_positions_are_refused(tmp_path: Path) -> None:
+    """Flattened channels first they would get other numbers here, where maps lie channels last."""
+    nodes = [CONV, node("Flatten", "y", "z")]
+    proto = model(nodes, weights(**KERNEL))
+    assert "its classes would change their numbers" in refused(tmp_path, proto, loss="softmax_cross_entropy")
+    load_onnx(save(tmp_path, proto), loss="mean_squared_error")

@@ -56,7 +56,7 @@ def _candidates(label: str, dims: tuple[Dim, ...], wanted: Shape | None) -> list
     if wanted is None:
         raise ConfigError(
             f"{label}: only the batch may be open; export with fixed sizes, or give the sample's shape: "
-            "--input-shape HEIGHT,WIDTH,CHANNELS"
+            "--input HEIGHTxWIDTHxCHANNELS (in an experiment: input = [height, width, channels])"
         )
     height, width, channels = wanted
     full: dict[int, list[Dims]] = {
