@@ -70,6 +70,7 @@ class _Function:
     pushed: int = 0
     calls: set[str] = field(default_factory=set)
     indirect: bool = False
+    popped: str = ""  # the register that the last instruction popped, if one
 
 
 def step_stack(elf: Path, manifest: BoardManifest) -> int:
@@ -160,7 +161,12 @@ def _read(function: _Function, mnemonic: str, operands: str) -> None:
         if target.group(1) != function.name or (mnemonic == "bl" and "+" not in operands.split("<")[-1]):
             function.calls.add(target.group(1))
     elif mnemonic == "bx" and operands != "lr":
-        function.indirect = function.indirect or operands not in ("ip", "pc")
+        # A function of Thumb-1 that has used lr for something else pops its return address into a low register.
+        function.indirect = function.indirect or operands not in ("ip", "pc", function.popped)
+    if mnemonic == "pop":
+        function.popped = operands.strip("{}")
+    elif not (mnemonic == "add" and operands.startswith("sp,")):
+        function.popped = ""
 
 
 def _registers(operands: str) -> int:

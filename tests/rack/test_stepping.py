@@ -82,6 +82,12 @@ def test_what_would_fit_fits_the_flash_too() -> None:
         assert make_plan(other, "microbit").footprint.flash_bytes <= planned.manifest.flash.image_size
 
 
+def test_kernels_of_a_cortex_m0_have_a_bound_of_their_stack() -> None:
+    """Thumb-1 functions that use every register return by a low one, which is no call through a pointer."""
+    planned = make_plan(Recipe("ds-cnn", "bias", name="test_plan_thumb"), "microbit")
+    assert 200 < planned.footprint.stack_bytes < 2048
+
+
 def bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bench", *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=200
