@@ -135,14 +135,28 @@ def test_nothing_is_executed_twice_on_the_worst_of_lines(
     assert trained == sorted(trained)
     assert set(acknowledged) <= set(trained)
     port.faults = Faults()
-    device.hello(retries=20)
-    device.train(0, 1, 0.1, seed=1000, timeout_s=5.0)
+    end_well(device)
     # What was still on the way when the line became good may come before the new session, once.
     late = board.trained[len(trained) : -1]
     assert board.trained == [*trained, *late, 1000]
     assert len(set(board.trained)) == len(board.trained)
     assert not set(late) & set(acknowledged)
     board.close()
+
+
+def end_well(device: Device) -> None:
+    """On a good line the next session works, or, where a greeting of an older one was still on the way, the one after.
+
+    A real line keeps the order of what it carries; this one has held frames back.
+    """
+    for _ in range(3):
+        try:
+            device.hello(retries=20)
+            device.train(0, 1, 0.1, seed=1000, timeout_s=1.0)
+        except BoardSilent:
+            continue
+        return
+    pytest.fail("a good line stays silent")
 
 
 # A pseudo-terminal
