@@ -109,8 +109,8 @@ def test_what_is_not_retransmission_is_the_same_on_any_line(library: ctypes.CDLL
     assert rows[0] == rows[1] == rows[2]
 
 
-# The same lines in each run: among arbitrary ones there are some, rare, that hold a copy of a frame back across a reboot
-# of the board, and then it is executed again. A serial line neither copies nor reorders.
+# The same lines in each run: among arbitrary ones there are some, rare, that hold a copy of a frame back across a
+# reboot of the board, and then it is executed again. A serial line neither copies nor reorders.
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, derandomize=True)
 @given(st.integers(0, 2**32), st.floats(0, 0.5), st.floats(0, 0.3), st.floats(0, 0.5), st.booleans())
 def test_nothing_is_executed_twice_on_the_worst_of_lines(
