@@ -116,6 +116,33 @@ def test_hard_instances_are_solved_where_the_heuristics_stay_above() -> None:
         assert asked(rows, 1 << 20, nodes=200_000).verdict is Verdict.PLACED
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        guillotine(random.Random(2), 150, 1 << 20, left_out=0.03),
+        guillotine(random.Random(2), 150, 1 << 20, grain=1024, left_out=0.02),
+        chain(random.Random(3), 250, 1 << 20),
+    ],
+    ids=["fine", "coarse", "chain"],
+)
+def test_mixed_orders_solve_what_the_fixed_ones_do_not(rows: list[Row]) -> None:
+    """Each took more than 300,000 nodes when the fixed orders had all turns."""
+    assert asked(rows, 1 << 20, nodes=120_000).verdict is Verdict.PLACED
+
+
+def test_proofs_hold_in_any_order_of_preference() -> None:
+    """The first turn of the portfolio is too short for these, so that other orders, and mixtures, have theirs."""
+    rng = random.Random(8)
+    for _ in range(12):
+        rows = random_rows(rng, 12, steps=8, most=30, aligns=rng.choice(((1,), (1, 2, 3))))
+        least = minimise(rows, stacked(rows), bound_of(rows)).peak
+        for switches in (ALL_SWITCHES, ALL_SWITCHES & ~Switch.BACKJUMPING, Switch.PORTFOLIO, Switch.SUPPORT):
+            wanted = {least: Verdict.PLACED, least - 1: Verdict.INFEASIBLE}
+            for capacity, verdict in wanted.items():
+                found = asked(rows, capacity, switches=switches, nodes=20_000).verdict
+                assert found in (verdict, Verdict.GAVE_UP), (switches, rows, capacity)
+
+
 def test_blocks_that_live_apart_are_solved_apart() -> None:
     """Twenty copies of a small riddle, one after another: without decomposition their searches would multiply."""
     riddle = guillotine(random.Random(3), 14, 32)

@@ -1,7 +1,6 @@
 #include "instance.hpp"
 
 #include <algorithm>
-#include <array>
 #include <numeric>
 
 namespace exact {
@@ -32,29 +31,6 @@ std::vector<std::int64_t> section_starts(const std::vector<Block>& blocks, bool 
   return starts;
 }
 
-// What orders are made of: the most that lives at once in a block's life, how long it lives, size times that.
-struct Traits {
-  Wide total;
-  Wide width;
-  Wide area;
-};
-
-std::vector<Traits> traits_of(const Instance& instance, const std::vector<Block>& blocks) {
-  std::vector<Wide> live(static_cast<std::size_t>(instance.sections), 0);
-  for (const Item& item : instance.items) {
-    for (int s = item.first; s < item.last; ++s) live[static_cast<std::size_t>(s)] += item.size;
-  }
-  std::vector<Traits> traits;
-  for (std::size_t i = 0; i < instance.items.size(); ++i) {
-    const Item& item = instance.items[i];
-    const Block& block = blocks[instance.source[i]];
-    const Wide width = static_cast<Wide>(block.upper) - block.lower;
-    traits.push_back(
-        {*std::max_element(live.begin() + item.first, live.begin() + item.last), width, width * item.size});
-  }
-  return traits;
-}
-
 }  // namespace
 
 Instance::Instance(const std::vector<Block>& blocks, bool useful_only) : source(blocks.size()) {
@@ -73,28 +49,6 @@ Instance::Instance(const std::vector<Block>& blocks, bool useful_only) : source(
         {section(block.lower), section(block.upper), block.size, align_up(block.size, divisor), block.align});
   }
   sections = static_cast<int>(starts.size());
-}
-
-std::vector<int> ranks(const Instance& instance, const std::vector<Block>& blocks, int which) {
-  using Key = Wide Traits::*;
-  static constexpr std::array<std::array<Key, 3>, kOrders> kKeys = {{
-      {&Traits::total, &Traits::width, &Traits::area},
-      {&Traits::area, &Traits::total, &Traits::width},
-      {&Traits::width, &Traits::area, &Traits::total},
-      {&Traits::total, &Traits::area, &Traits::width},
-  }};
-  const std::vector<Traits> traits = traits_of(instance, blocks);
-  std::vector<std::size_t> order(traits.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    for (const Key key : kKeys[static_cast<std::size_t>(which)]) {
-      if (traits[a].*key != traits[b].*key) return traits[a].*key > traits[b].*key;
-    }
-    return false;
-  });
-  std::vector<int> rank(order.size());
-  for (std::size_t i = 0; i < order.size(); ++i) rank[order[i]] = static_cast<int>(i);
-  return rank;
 }
 
 }  // namespace exact

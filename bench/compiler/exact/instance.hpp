@@ -1,4 +1,4 @@
-// Blocks in terms of sections, and the orders in which a search prefers them.
+// Blocks in terms of sections.
 
 #pragma once
 
@@ -34,10 +34,5 @@ struct Instance {
   // too is left out.
   Instance(const std::vector<Block>& blocks, bool useful_only);
 };
-
-// Position of each item in the preference `which`, 0 being the most preferred.
-std::vector<int> ranks(const Instance& instance, const std::vector<Block>& blocks, int which);
-
-constexpr int kOrders = 4;
 
 }  // namespace exact

@@ -48,6 +48,7 @@ bool Search::bound_asleep(const Items& open) {
     if (state(index).bound > capacity_ - item(index).size) {
       blame_nothing();
       blame_bound(index, capacity_ - item(index).size + 1, open);
+      ++failures_[static_cast<std::size_t>(index)];
       return false;
     }
     for (std::size_t rest = settled + 1; rest < asleep_.size(); ++rest) {
@@ -83,34 +84,57 @@ bool Search::none_sinks(const Items& open) {
   return true;
 }
 
-// Whether in every section, for every height, what can only lie above it fits there.
+// Whether in every section, for every height, what can only lie above it fits there. Only sections where something
+// has risen since it last did need another look.
 bool Search::bound_sections(const Items& open) {
   if (!on(kSectionBound)) return true;
-  Items highest_first(open);
-  std::sort(highest_first.begin(), highest_first.end(),
-            [&](int a, int b) { return state(a).bound != state(b).bound ? state(a).bound > state(b).bound : a < b; });
-  for (const int index : open) {
-    std::fill(used_.begin() + item(index).first, used_.begin() + item(index).last, 0);
-    std::fill(saving_.begin() + item(index).first, saving_.begin() + item(index).last, 0);
-  }
-  for (std::size_t i = 0; i < highest_first.size(); ++i) {
-    const Item& it = item(highest_first[i]);
-    const std::int64_t room = capacity_ - state(highest_first[i]).bound;
+  sections_to_check(open);
+  for (std::size_t i = 0; i < highest_first_.size(); ++i) {
+    const Item& it = item(highest_first_[i]);
+    const std::int64_t room = capacity_ - state(highest_first_[i]).bound;
     for (int s = it.first; s < it.last; ++s) {
       const auto at = static_cast<std::size_t>(s);
+      if (checked_[at] == 0) continue;
       used_[at] += it.padded;
       saving_[at] = std::max(saving_[at], it.padded - it.size);
       if (used_[at] - saving_[at] <= room) continue;
       blame_nothing();
       const std::int64_t height = capacity_ - used_[at] + saving_[at] + 1;  // from which they do not fit
       for (std::size_t above = 0; above <= i; ++above) {
-        const Item& other = item(highest_first[above]);
-        if (other.first <= s && s < other.last) blame_bound(highest_first[above], height, open);
+        const int index = highest_first_[above];
+        if (item(index).first > s || s >= item(index).last) continue;
+        blame_bound(index, height, open);
+        ++failures_[static_cast<std::size_t>(index)];
       }
       return false;
     }
   }
+  for (const int index : highest_first_) {
+    std::int64_t& fits = fits_[static_cast<std::size_t>(index)];
+    if (fits >= state(index).bound) continue;
+    fitted_.push_back({index, fits});
+    fits = state(index).bound;
+  }
   return true;
+}
+
+// Sets checked_ and empties these sections; highest_first_ becomes what lives in them.
+void Search::sections_to_check(const Items& open) {
+  std::fill(checked_.begin(), checked_.end(), char{0});
+  for (const int index : open) {
+    if (fits_[static_cast<std::size_t>(index)] >= state(index).bound) continue;
+    std::fill(checked_.begin() + item(index).first, checked_.begin() + item(index).last, char{1});
+    std::fill(used_.begin() + item(index).first, used_.begin() + item(index).last, 0);
+    std::fill(saving_.begin() + item(index).first, saving_.begin() + item(index).last, 0);
+  }
+  highest_first_.clear();
+  for (const int index : open) {
+    const auto from = checked_.begin() + item(index).first;
+    const auto to = checked_.begin() + item(index).last;
+    if (std::find(from, to, char{1}) != to) highest_first_.push_back(index);
+  }
+  std::sort(highest_first_.begin(), highest_first_.end(),
+            [&](int a, int b) { return state(a).bound != state(b).bound ? state(a).bound > state(b).bound : a < b; });
 }
 
 // Whether the item would lie directly upon one that should rather lie upon it.

@@ -1,20 +1,22 @@
 #include "search.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace exact {
 namespace {
 
 constexpr std::int64_t kNodesBetweenLooks = 1024;
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 std::size_t as_size(int index) { return static_cast<std::size_t>(index); }
 
 }  // namespace
 
-Search::Search(const Instance& instance, const std::vector<int>& ranks, std::int64_t capacity, std::uint32_t switches,
+Search::Search(const Instance& instance, const Order& order, std::int64_t capacity, std::uint32_t switches,
                std::int64_t node_limit, const std::atomic<std::int32_t>& stop)
     : instance_(instance),
-      rank_(ranks),
+      order_(order),
       capacity_(capacity),
       switches_(switches),
       node_limit_(node_limit),
@@ -24,8 +26,11 @@ Search::Search(const Instance& instance, const std::vector<int>& ranks, std::int
       sleeps_(0, instance.items.size()),
       conflict_(1, instance.items.size()),
       blamed_(instance.items.size(), 0),
+      fits_(instance.items.size(), -1),
+      failures_(instance.items.size(), 0),
       used_(as_size(instance.sections), 0),
-      saving_(as_size(instance.sections), 0) {}
+      saving_(as_size(instance.sections), 0),
+      checked_(as_size(instance.sections), 0) {}
 
 Verdict Search::run() {
   Items open;
@@ -104,14 +109,19 @@ bool Search::out_of_effort() {
   return false;
 }
 
-// The item to be placed next: awake, the lowest, the most preferred. -1 if all are asleep.
+// The item to be placed next: the most preferred of those that are awake and begin below a limit. -1 if all are asleep.
 int Search::next(const Items& open) {
+  std::int64_t lowest = kNever;
+  std::int64_t limit = kNever;
+  for (const int index : open) {
+    if (state(index).sleep < 0) lowest = std::min(lowest, state(index).low);
+    limit = std::min(limit, state(index).bound + item(index).size);
+  }
+  limit = order_.reach == Reach::kLowest ? lowest : std::max(lowest, limit - 1);
   int best = -1;
   for (const int index : open) {
-    if (state(index).sleep >= 0) continue;
-    const bool better = best < 0 || state(index).low < state(best).low ||
-                        (state(index).low == state(best).low && rank(index) < rank(best));
-    if (better) best = index;
+    if (state(index).sleep >= 0 || state(index).low > limit) continue;
+    if (best < 0 || rank(index) < rank(best)) best = index;
   }
   return best;
 }
@@ -142,6 +152,7 @@ bool Search::place(int index, const Items& open, Items& rest) {
     if (its.low + item(other).size > capacity_) {
       blame_nothing();
       blame_low(other, capacity_ - item(other).size + 1);
+      ++failures_[as_size(other)];
       return false;
     }
   }
@@ -169,6 +180,10 @@ void Search::undo(const Mark& to) {
     its.support = change.support;
     its.sleep = change.sleep;
     changes_.pop_back();
+  }
+  while (fitted_.size() > to.fitted) {
+    fits_[as_size(fitted_.back().item)] = fitted_.back().bound;
+    fitted_.pop_back();
   }
   placed_.resize(to.placed);
   sleeps_.resize(to.sleeps);

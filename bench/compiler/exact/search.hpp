@@ -9,6 +9,7 @@
 
 #include "instance.hpp"
 #include "levels.hpp"
+#include "orders.hpp"
 #include "problem.hpp"
 
 namespace exact {
@@ -16,13 +17,14 @@ namespace exact {
 class Search {
  public:
   // `stop` is read every thousand nodes; the references must outlive the search.
-  Search(const Instance& instance, const std::vector<int>& ranks, std::int64_t capacity, std::uint32_t switches,
+  Search(const Instance& instance, const Order& order, std::int64_t capacity, std::uint32_t switches,
          std::int64_t node_limit, const std::atomic<std::int32_t>& stop);
 
   Verdict run();
 
   std::int64_t nodes() const { return nodes_; }
   std::vector<std::int64_t> offsets() const;
+  const std::vector<std::int64_t>& failures() const { return failures_; }
 
  private:
   using Items = std::vector<int>;  // by index, sorted by beginning
@@ -46,8 +48,14 @@ class Search {
     int sleep;
   };
 
+  struct Fitted {
+    int item;
+    std::int64_t bound;
+  };
+
   struct Mark {
     std::size_t changes;
+    std::size_t fitted;
     std::size_t placed;
     std::size_t sleeps;
   };
@@ -55,7 +63,7 @@ class Search {
   bool on(Switch rule) const { return (switches_ & rule) != 0; }
   const Item& item(int index) const { return instance_.items[static_cast<std::size_t>(index)]; }
   State& state(int index) { return states_[static_cast<std::size_t>(index)]; }
-  int rank(int index) const { return rank_[static_cast<std::size_t>(index)]; }
+  int rank(int index) const { return order_.rank[static_cast<std::size_t>(index)]; }
   std::int64_t top(int index) { return state(index).offset + item(index).size; }
 
   bool solve(const Items& open);
@@ -71,6 +79,7 @@ class Search {
   std::int64_t raised(int index, std::int64_t end);
   bool none_sinks(const Items& open);
   bool bound_sections(const Items& open);
+  void sections_to_check(const Items& open);
   bool wrong_stack(int index);
   bool may_swap(int below, int above);
 
@@ -81,12 +90,12 @@ class Search {
   void blame_neighbours(int index, std::int64_t end, const Items& open);
   void blame_placed(int index);
 
-  Mark mark() const { return {changes_.size(), placed_.size(), sleeps_.rows()}; }
+  Mark mark() const { return {changes_.size(), fitted_.size(), placed_.size(), sleeps_.rows()}; }
   void note(int index);
   void undo(const Mark& to);
 
   const Instance& instance_;
-  const std::vector<int>& rank_;
+  const Order& order_;
   const std::int64_t capacity_;
   const std::uint32_t switches_;
   const std::int64_t node_limit_;
@@ -97,13 +106,18 @@ class Search {
   std::vector<State> states_;
   Items placed_;  // by level
   std::vector<Change> changes_;
-  LevelTable cones_;                  // by placed item: all decisions about what lies beneath it, and its own
-  LevelTable sleeps_;                 // reasons, see State
-  LevelTable conflict_;               // one row: why the last node has no solution
-  std::vector<std::int64_t> blamed_;  // by open item: the height that conflict_ has the reasons for
+  std::vector<std::int64_t> fits_;      // by item: the bound with which all its sections had room
+  std::vector<Fitted> fitted_;          // what it was before
+  LevelTable cones_;                    // by placed item: all decisions about what lies beneath it, and its own
+  LevelTable sleeps_;                   // reasons, see State
+  LevelTable conflict_;                 // one row: why the last node has no solution
+  std::vector<std::int64_t> blamed_;    // by open item: the height that conflict_ has the reasons for
+  std::vector<std::int64_t> failures_;  // by item: how often it was among those for which there was no room
   Items asleep_;
+  Items highest_first_;
   std::vector<std::int64_t> used_;    // by section: padded bytes so far
   std::vector<std::int64_t> saving_;  // by section: the most padding of one of them
+  std::vector<char> checked_;         // by section: whether something rose in it since it had room
 };
 
 }  // namespace exact

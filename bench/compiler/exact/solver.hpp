@@ -7,10 +7,11 @@
 // support, stack order, and backjumping over explained failures (Prosser, 1993) are what this search adds.
 //
 // THE TREE. A node is a set of placed blocks. Each open block has a lowest offset upon the placed ones that it lives
-// with, `low`. A node takes the lowest open block, the most preferred among equals, and decides: either it comes
-// *next*, before all open blocks that it lives with, and then lies at its low; or one of these lies beneath it. The
-// first is tried first. If it fails, the block is put to sleep, until a block that it lives with is placed. A node
-// has no solution if a rule below says so, or if all open blocks sleep, as the lowest of them has nothing beneath it.
+// with, `low`. A node takes an open block that does not sleep and decides: either it comes *next*, before all open
+// blocks that it lives with, and then lies at its low; or one of these lies beneath it. The first is tried first. If it
+// fails, the block is put to sleep, until a block that it lives with is placed. A node has no solution if a rule below
+// says so, or if all open blocks sleep, as the lowest of them has nothing beneath it. Which block a node takes is free,
+// so it is a matter of preference (orders.hpp): the two halves leave nothing out, and no rule asks where it lies.
 //
 // WHAT MUST BE KEPT. Call the weight of a solution the sum over its blocks of sections lived in x size x offset.
 // Among the solutions of least weight, let S be that with the greatest sum of rank x size x offset (`rank` is the
@@ -50,10 +51,11 @@
 //                     reasons, and the node is given up with them; so does its parent, if its own block is not among
 //                     them. A conflict at one time thus jumps over the decisions about others. Else the rest of the
 //                     reasons are kept as those for which the block sleeps.
-//   portfolio         Searches in several orders of preference take turns, each with twice the nodes of the turn
-//                     before. An order that suits the instance is done in thousands of nodes where another would need
-//                     billions, and none can be told beforehand. The first that ends, with a solution or without,
-//                     answers. Repeating costs at most as much again as the last turn.
+//   portfolio         Searches in several orders of preference take turns. A few fixed orders have twice the nodes in
+//                     each round than in the one before: one of them will come to an end. Twice as many go to
+//                     mixed orders (orders.hpp), each tried once and not for long: an order that suits the instance is
+//                     done in thousands of nodes where another would need billions, and none can be told beforehand.
+//                     The first search that ends, with a solution or without, answers.
 //
 // ALIGNMENT is exact: `low` and supports are rounded up to the block's own alignment. All offsets are multiples of the
 // gcd g of the alignments, so in a section each block takes its size rounded up to g, but for the highest one; the
