@@ -40,13 +40,16 @@ def programs() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in project_root().glob("firmware/generated/*/plan.json")))
 
 
-def build(envs: Sequence[str], program: str, step: Step = lambda _text: None) -> dict[str, Path]:
+def build(
+    envs: Sequence[str], program: str, step: Step = lambda _text: None, *, stack_bytes: int | None = None
+) -> dict[str, Path]:
     """Builds the firmware of environments; what is up to date is not built again.
 
     Args:
         envs: PlatformIO environments.
         program: a folder of firmware/generated.
         step: is told what is being done.
+        stack_bytes: reserved for the stack in place of what the boards' manifests say; a multiple of 8.
 
     Returns:
         The image (for `host`, the program) of each environment.
@@ -67,7 +70,7 @@ def build(envs: Sequence[str], program: str, step: Step = lambda _text: None) ->
     wanted = list(dict.fromkeys(envs))
     folder = root / ".pio" / "programs" / program
     step(f"building {program} for {', '.join(wanted)}")
-    _platformio(root, wanted, program, folder)
+    _platformio(root, wanted, program, folder, {} if stack_bytes is None else {"FTTE_STACK_BYTES": str(stack_bytes)})
     return {env: _product(folder, env) for env in wanted}
 
 
@@ -99,8 +102,9 @@ def _platformio(
     command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(root), "--disable-auto-clean"]
     for env in envs:
         command += ["-e", env]
+    ours = ("PLATFORMIO_CORE_DIR", "FTTE_UNBOUNDED", "FTTE_STACK_BYTES")
     environment = {
-        **{key: value for key, value in os.environ.items() if key not in ("PLATFORMIO_CORE_DIR", "FTTE_UNBOUNDED")},
+        **{key: value for key, value in os.environ.items() if key not in ours},
         "PLATFORMIO_BUILD_DIR": str(folder),
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",

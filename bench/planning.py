@@ -96,7 +96,8 @@ def call_layers(call: str) -> tuple[str, ...]:
 
 
 def make_plan(recipe: Recipe, env: str, step: Step = lambda _text: None) -> Planned:
-    """Compiles a program and links it for a board, whether it fits or not.
+    """Compiles a program and links it for a board, whether it fits or not. Where little is left, what is left is the
+    stack's.
 
     Raises:
         ConfigError: model, scheme or environment are not possible.
@@ -126,6 +127,15 @@ def link_plan(compiled: Compiled, manifest: BoardManifest, step: Step = lambda _
             elf = build([manifest.env], plan.name, step)[manifest.env].with_suffix(".elf")
     if elf is None:
         elf = build_unbounded(manifest.env, plan.name, step)
+        measured = footprint(elf, plan, step_stack(elf, manifest))
+        if measured.problems(manifest):
+            return Planned(compiled, manifest, measured, elf)
+        # Only the reserve for the stack was too large: what is left is enough for the deepest call chain.
+        left = (manifest.ram.size - measured.total_bytes - measured.federation_bytes + measured.stack_bytes) // 8 * 8
+        step(
+            f"reserving {left} bytes for the stack of at most {measured.stack_bytes}, instead of {manifest.stack_size}"
+        )
+        elf = build([manifest.env], plan.name, step, stack_bytes=left)[manifest.env].with_suffix(".elf")
     return Planned(compiled, manifest, footprint(elf, plan, step_stack(elf, manifest)), elf)
 
 

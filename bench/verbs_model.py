@@ -87,8 +87,9 @@ def _recipe(options: Namespace) -> Recipe:
         dtype=options.dtype,
         batch=options.batch,
         rule=options.rule,
+        federated=options.federated,
         loss=options.loss,
-        input_shape=_shape(options.input),
+        input_shape=shape_of(options.input),
         classes=options.classes,
         calibration=options.calibration,
         seed=options.seed,
@@ -96,7 +97,8 @@ def _recipe(options: Namespace) -> Recipe:
     )
 
 
-def _shape(text: str | None) -> tuple[int, int, int] | None:
+def shape_of(text: str | None) -> tuple[int, int, int] | None:
+    """An input shape as people write it. Raises ConfigError."""
     if text is None:
         return None
     sides = text.lower().split("x")

@@ -54,8 +54,9 @@ class Float32:
     def _conv2d(self, call: Call, on: Operands) -> str:
         node = _node(call)
         patch = "" if call.kernel == "depthwise2d" else f"{on.scratch}, "
+        kernel = call.kernel if call.kernel == "depthwise2d" else f"fast::{call.kernel}"
         return (
-            f"float32::{call.kernel}({on.shape}, {on.maps['x']}, {self._weights(node)}, {self._bias(node)}, "
+            f"float32::{kernel}({on.shape}, {on.maps['x']}, {self._weights(node)}, {self._bias(node)}, "
             f"{self._range(node)}, {patch}{on.maps['y']});"
         )
 
@@ -102,8 +103,9 @@ class Float32:
 
     def _conv2d_input_gradient(self, call: Call, _infer: bool) -> str:
         node = _node(call)
+        kernel = call.kernel if call.kernel.startswith("depthwise") else f"fast::{call.kernel}"
         return (
-            f"float32::{call.kernel}({layer(node)}::kShape, {value(call.reads['gy'])}, {self._weights(node)}, "
+            f"float32::{kernel}({layer(node)}::kShape, {value(call.reads['gy'])}, {self._weights(node)}, "
             f"{gate(call)}, {value(call.writes['gx'])});"
         )
 
@@ -136,8 +138,9 @@ class Float32:
 
     def _conv2d_update(self, call: Call, _infer: bool) -> str:
         node = _node(call)
+        kernel = call.kernel if call.kernel.startswith("depthwise") else f"fast::{call.kernel}"
         return (
-            f"float32::{call.kernel}<float32::{self._rule}>(learning_rate, {layer(node)}::kShape, "
+            f"float32::{kernel}<float32::{self._rule}>(learning_rate, {layer(node)}::kShape, "
             f"{value(call.reads['gy'])}, {value(call.reads['x'])}, {self._e.x_channels(node)}, "
             f"{self._target(node, 'weight')}, {self._e.rows(node)});"
         )

@@ -6,9 +6,10 @@ from bench.compiler import rows
 from bench.compiler.calls import Emission, Operands, bias_argument, gate, layer, scratch, value, weights_argument, whole
 from bench.compiler.differentiate import Call
 from bench.compiler.fuse import ROWWISE
-from bench.compiler.layout import Rule, input_exponent
+from bench.compiler.layout import input_exponent
 from bench.compiler.quantise import Exponents
 from bench.model.graph import INPUT, MaxPool, Node
+from bench.model.plan import Rule
 
 NAMESPACE = "int8"
 ELEMENT = "int8_t"
@@ -264,6 +265,7 @@ class Int8:
         residual = f"Params::{node.name}_weight_residual"
         pointer = {
             "Compensated": f"at(params, {residual})",
+            "Compensated4": f"bits(params, {residual})",
             "Accumulated": f"halves(params, {residual})",
             "Truncated": "nullptr",
         }[self._rule]

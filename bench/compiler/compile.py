@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from bench.compiler import adapters
-from bench.compiler.arrange import Arranged, arrange
+from bench.compiler.arrange import ARENA_ALIGNMENT, Arranged, arrange
 from bench.compiler.calls import Emission, describe
 from bench.compiler.calls_float32 import Float32
 from bench.compiler.calls_int8 import Int8
 from bench.compiler.differentiate import Dtype, Schedule, differentiate
 from bench.compiler.emit import Dialect, emit
 from bench.compiler.fuse import fuse
-from bench.compiler.layout import Layout, Rule, lay_out
+from bench.compiler.layout import Layout, lay_out
 from bench.compiler.quantise import Exponents, quantise
-from bench.compiler.scheme import choose
+from bench.compiler.scheme import choose, usual_rule
 from bench.errors import ConfigError
 from bench.model.graph import Graph, Node
-from bench.model.plan import FIRMWARE, GENERATED, BlockSpec, InputSpec, LayerSpec, Plan
+from bench.model.plan import FIRMWARE, GENERATED, BlockSpec, InputSpec, LayerSpec, Plan, Rule
+from bench.model.wire import blocks_of, max_update_bytes, spans_of
 
 INPUT_EXPONENT = 6
 """Of the int8 samples: features from -2 to just below 2."""
@@ -50,18 +51,34 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a program is compiled for. `batch`: samples whose gradients are gathered before the weights move."""
+    """What a program is compiled for. `batch`: samples whose gradients are gathered before the weights move. `rule` of
+    int8 updates: None for the scheme's own. `federated`: with a client's state, so that updates travel coded."""
 
     scheme: str = "full"
     dtype: Dtype = "int8"
     batch: int = 1
-    rule: Rule = "compensated"
+    rule: Rule | None = None
+    federated: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch <= 256:
             raise ConfigError(f"batch {self.batch}: 1 to 256 samples can be gathered")
-        if self.rule == "truncated" and (self.batch > 1 or self.dtype != "int8"):
-            raise ConfigError("the truncated update rule is int8's, with batch 1")
+        if self.rule not in (None, "compensated") and not self._steps_are_rounded:
+            raise ConfigError(f"the {self.rule} update rule is int8's, with batch 1")
+
+    @property
+    def update_rule(self) -> Rule:
+        """`rule`, or the scheme's own."""
+        return self.rule or self.usual_rule
+
+    @property
+    def usual_rule(self) -> Rule:
+        """The scheme's own; batches and float32 have only one."""
+        return usual_rule(self.scheme) if self._steps_are_rounded else "compensated"
+
+    @property
+    def _steps_are_rounded(self) -> bool:
+        return self.dtype == "int8" and self.batch == 1
 
 
 @dataclass(frozen=True)
@@ -94,8 +111,10 @@ def default_name(model: str, settings: Settings) -> str:
     parts = [model, settings.scheme, settings.dtype]
     if settings.batch > 1:
         parts.append(f"batch{settings.batch}")
-    if settings.rule != "compensated":
-        parts.append(settings.rule)
+    if settings.update_rule != settings.usual_rule:
+        parts.append(settings.update_rule)
+    if settings.federated:
+        parts.append("federated")
     text = "_".join(parts).lower()
     name = "".join(c if c.isascii() and c.isalnum() else "_" for c in text)
     if len(name) > 80:
@@ -126,11 +145,12 @@ def compile_graph(graph: Graph, settings: Settings, calibration: Calibration, na
             rehearsed=calibration.rehearsed,
             trained=chosen,
         )
-    arranged = _arranged(differentiate(model, chosen, settings.dtype))
-    layout = lay_out(arranged.schedule, exponents, settings.batch, settings.rule)
+    arranged = arrange_smallest(differentiate(model, chosen, settings.dtype))
+    layout = lay_out(arranged.schedule, exponents, settings.batch, settings.update_rule)
     emission = Emission(arranged, layout, settings.batch)
-    dialect: Dialect
-    dialect = Float32(emission, INPUT_EXPONENT) if exponents is None else Int8(emission, exponents, settings.rule)
+    dialect: Dialect = Float32(emission, INPUT_EXPONENT)
+    if exponents is not None:
+        dialect = Int8(emission, exponents, settings.update_rule)
     source = calibration.source if exponents is not None else "none: float32"
     try:
         plan = _plan(name or default_name(graph.name, settings), graph.name, settings, source, arranged, layout)
@@ -140,10 +160,26 @@ def compile_graph(graph: Graph, settings: Settings, calibration: Calibration, na
             f"model {graph.name}: no plan can say this: {'.'.join(map(str, first['loc']))} {first.get('input')!r}: "
             f"{first['msg']} (weights of an unusual size?)"
         ) from error
+    if settings.federated:
+        plan = _federated(plan)
     return Compiled(plan, emit(emission, dialect, plan), layout.initial, model, arranged, layout, exponents)
 
 
-def _arranged(schedule: Schedule) -> Arranged:
+def _federated(plan: Plan) -> Plan:
+    """With a client's state. Coded updates lie in the arena, free between steps, so it has to hold the longest."""
+    spans = spans_of(plan)
+    blocks = sum(blocks_of(span.count) for span in spans)
+    update = max_update_bytes(sum(span.count for span in spans), blocks, 8)
+    return plan.model_copy(
+        update={
+            "base_bytes": plan.down_bytes,
+            "error_bytes": sum(span.count * span.error_bytes for span in spans),
+            "arena_bytes": max(plan.arena_bytes, -(-update // ARENA_ALIGNMENT) * ARENA_ALIGNMENT),
+        }
+    )
+
+
+def arrange_smallest(schedule: Schedule) -> Arranged:
     """With chains fused, if that makes the arena smaller."""
     plain, fused = arrange(schedule), fuse(schedule)
     if fused.calls == schedule.calls:
@@ -195,7 +231,7 @@ def _plan(name: str, model: str, settings: Settings, calibration: str, arranged:
         classes=graph.outputs if graph.loss == "softmax_cross_entropy" else _label_classes(graph),
         input=InputSpec(shape=graph.input_shape, exponent=INPUT_EXPONENT),
         batch=settings.batch,
-        rule=settings.rule,
+        rule=settings.update_rule,
         calibration=calibration,
         params_bytes=layout.params_bytes,
         down_bytes=layout.down_bytes,

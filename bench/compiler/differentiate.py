@@ -21,6 +21,7 @@ from bench.model.graph import INPUT, Graph, Node
 
 Dtype = Literal["int8", "float32"]
 Kind = Literal["input", "activation", "saved", "gate", "winners", "logits", "gradient"]
+_PACKED_BYTES = 1024
 NOTHING = Trained(bias=False, in_channels=0)
 
 
@@ -113,11 +114,13 @@ def conv_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -> in
     """Bytes of scratch of a forward convolution with stored output.
 
     As firmware/engine/int8/fast/conv2d.hpp says: a window's bytes, start and shift of each channel, two columns of
-    int16; where it takes the general kernel, and in float32, as conv2d_scratch in firmware/engine/shapes.hpp.
+    int16; where it takes the general kernel, as conv2d_scratch in firmware/engine/shapes.hpp. In float32 there are
+    beside that four positions' values (firmware/engine/float32/fast/conv2d.hpp).
     """
     window = window_elements(graph, node)
     if dtype == "float32":
-        return 4 * window
+        blocks = node.conv.groups == 1 and node.shape[2] >= 4 and node.shape[0] * node.shape[1] >= 4
+        return max(4 * window, _PACKED_BYTES if blocks else 0)
     op, inputs, outputs = node.conv, g.in_channels(graph, node), node.shape[2]
     k, rows = op.taps * inputs, trained_rows(graph, node, trained)
     one_part = rows in (0, inputs)

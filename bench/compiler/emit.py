@@ -17,21 +17,25 @@ from bench.compiler.calls_float32 import Float32
 from bench.compiler.calls_int8 import Int8
 from bench.compiler.layout import Array
 from bench.model.plan import Plan
+from bench.model.wire import segments_of, spans_of
 
 Dialect = Int8 | Float32
 _C_TYPES = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
-# int8 kernels with a variant for one core or one layer (firmware/engine/int8/fast).
+# Kernels with a variant for some cores or for one layer (firmware/engine/int8/fast and float32/fast).
 _FAST = {
-    "add",
-    "add_gradients",
-    "avg_pool_gradient",
-    "conv2d",
-    "conv2d_input_gradient",
-    "conv2d_update",
-    "depthwise2d",
-    "depthwise2d_input_gradient",
-    "pack_gate",
-    "update_bias",
+    "int8": {
+        "add",
+        "add_gradients",
+        "avg_pool_gradient",
+        "conv2d",
+        "conv2d_input_gradient",
+        "conv2d_update",
+        "depthwise2d",
+        "depthwise2d_input_gradient",
+        "pack_gate",
+        "update_bias",
+    },
+    "float32": {"conv2d", "conv2d_input_gradient", "conv2d_update"},
 }
 _BANNER = "// Emitted by `bench plan`: do not edit."
 
@@ -58,6 +62,8 @@ namespace ftte::program {{
 inline constexpr uint32_t kParamsBytes = {plan.params_bytes};
 inline constexpr uint32_t kArenaBytes = {plan.arena_bytes};
 inline constexpr uint32_t kSampleBytes = {plan.sample_bytes};
+inline constexpr uint32_t kBaseBytes = {plan.base_bytes};    // of a federated client's state: what was sent down
+inline constexpr uint32_t kErrorBytes = {plan.error_bytes};  // and what updates have left unsent
 
 }}  // namespace ftte::program
 """
@@ -73,6 +79,7 @@ def _program(emission: Emission, dialect: Dialect, plan: Plan) -> str:
         f"{_BANNER}\n// {plan.model}, scheme {plan.scheme}, {plan.dtype}, batch {plan.batch}.",
         '#include "program.hpp"\n\n#include <cstring>\n#include <limits>\n\n#include "engine/program.hpp"\n'
         + ('#include "engine/fused/rows.hpp"\n' if fused else "")
+        + ('#include "federation/layout.hpp"\n' if plan.base_bytes else "")
         + "\n".join(f'#include "engine/{plan.dtype}/{kernel}.hpp"' for kernel in kernels)
         + '\n#include "tables.hpp"',
         "namespace ftte::program {\nnamespace {",
@@ -91,8 +98,32 @@ def _program(emission: Emission, dialect: Dialect, plan: Plan) -> str:
         _step(emission, dialect, plan),
         "}  // namespace\n}  // namespace ftte::program",
         _definition(plan),
+        _federation(plan),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _federation(plan: Plan) -> str:
+    """Where the update codec finds what it sends, and what lies in what comes down (firmware/federation)."""
+    if not plan.base_bytes:
+        return ""
+    spans = [
+        f"    {{federation::Kind{{{s.kind}}}, {s.count}, {s.value}, {s.residual}, {s.error}}}," for s in spans_of(plan)
+    ]
+    segments = [f"    {{{'true' if s.words else 'false'}, {s.count}}}," for s in segments_of(plan)]
+    return "\n".join(
+        [
+            "namespace {",
+            "constexpr federation::Span kSpans[] = {",
+            *spans,
+            "};",
+            "constexpr federation::Segment kSegments[] = {",
+            *segments,
+            "};",
+            "}  // namespace",
+            f"const federation::Layout kFederation{{{{kSpans, {len(spans)}}}, kSegments, {len(segments)}}};",
+        ]
+    )
 
 
 def _always(plan: Plan) -> set[str]:
@@ -105,7 +136,7 @@ def _header_of(kernel: str, dtype: str) -> str:
     if kernel == "load_sample":
         return "widen_sample" if dtype == "float32" else ""
     shared = {"conv2d_logits": "conv2d", "update_bias": "update" if dtype == "int8" else "update_bias"}
-    if dtype == "int8" and kernel in _FAST:
+    if kernel in _FAST[dtype]:
         return f"fast/{kernel}"
     return shared.get(kernel, kernel)
 

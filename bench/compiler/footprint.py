@@ -92,7 +92,7 @@ def footprint(elf: Path, plan: Plan, stack_bytes: int) -> Footprint:
     static = sum(sections.get(name, 0) for name in _STATIC_SECTIONS)
     parts = [*_parameters(plan), *_firmware(symbols, static - plan.params_bytes), *_arena(plan)]
     parts.append(Part("stack, deepest call chain with an interrupt on top", "stack", stack_bytes))
-    parts += _federation(sections.get(".federation", 0))
+    parts += _federation(plan)
     return Footprint(
         static_bytes=static,
         arena_bytes=plan.arena_bytes,
@@ -138,7 +138,7 @@ def _arena(plan: Plan) -> Iterator[Part]:
     yield Part("arena: gaps of placement, alignment", "arena", plan.arena_bytes - plan.live_bytes(fullest))
 
 
-def _federation(size: int) -> Iterator[Part]:
-    """Parameters travel whole, so that a board keeps neither what it was sent nor what it left out."""
-    yield Part("base copy of the trained parameters", "federation", size)
-    yield Part("error feedback", "federation", 0)
+def _federation(plan: Plan) -> Iterator[Part]:
+    """What a client keeps from round to round; nothing where parameters travel whole."""
+    yield Part("base copy of the trained parameters", "federation", plan.base_bytes)
+    yield Part("error feedback", "federation", plan.error_bytes)

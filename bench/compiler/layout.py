@@ -20,12 +20,11 @@ from bench.compiler.differentiate import NOTHING, Schedule, trained_rows
 from bench.compiler.quantise import Exponents, WeightExponents
 from bench.model import graph as g
 from bench.model.graph import Graph, Node
-from bench.model.plan import BIAS_BITS, RESIDUAL_BITS, Tensor
+from bench.model.plan import BIAS_BITS, RESIDUAL_BITS, Rule, Tensor
 
-Rule = Literal["compensated", "truncated"]
 Array = NDArray[np.float32] | NDArray[np.int8] | NDArray[np.int32]
 
-_WIDTH = {"int8": 1, "int16": 2, "int32": 4, "uint32": 4, "float32": 4}
+_WIDTH = {"int4": 1, "int8": 1, "int16": 2, "int32": 4, "uint32": 4, "float32": 4}
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,10 @@ class _Builder:
         if batch > 1:
             residuals += [_residual(tensor, "int32", 0) for tensor in self.biases]
         for tensor in self.weights:
-            residuals.append(_residual(tensor, "int16" if batch > 1 else "int8", RESIDUAL_BITS))
+            if batch > 1:
+                residuals.append(_residual(tensor, "int16", RESIDUAL_BITS["compensated"]))
+            else:
+                residuals.append(_residual(tensor, "int4" if rule == "compensated4" else "int8", RESIDUAL_BITS[rule]))
         return residuals
 
     def _state(self, batch: int) -> list[Tensor]:
@@ -170,7 +172,7 @@ def input_exponent(exponents: Exponents, node: Node) -> int:
     return exponents.input if name == g.INPUT else exponents.outputs[name]
 
 
-def _residual(tensor: Tensor, dtype: Literal["int8", "int16", "int32"], bits: int) -> Tensor:
+def _residual(tensor: Tensor, dtype: Literal["int4", "int8", "int16", "int32"], bits: int) -> Tensor:
     return tensor.model_copy(
         update={
             "name": f"{tensor.name}.residual",

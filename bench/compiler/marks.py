@@ -16,7 +16,7 @@ from bench.model.plan import Plan
 
 _STEP = "ftte::program::(anonymous namespace)::step("
 _CALL = re.compile(r"^\s*([0-9a-f]+):\s+bl\s+[0-9a-f]+ <(.+)>$")
-_KERNEL = re.compile(r"ftte::(?:int8::(?:fast::)?|float32::|program::\(anonymous namespace\)::(?=rows_))(\w+)")
+_KERNEL = re.compile(r"ftte::(?:(?:int8|float32)::(?:fast::)?|program::\(anonymous namespace\)::(?=rows_))(\w+)")
 
 
 @dataclass(frozen=True)

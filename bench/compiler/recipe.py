@@ -18,11 +18,10 @@ from bench.compiler.compile import (
     write,
 )
 from bench.compiler.differentiate import Dtype
-from bench.compiler.layout import Rule
 from bench.errors import ConfigError
 from bench.model.graph import Graph, Loss, Shape
 from bench.model.onnx_import import load_onnx
-from bench.model.plan import FIRMWARE
+from bench.model.plan import FIRMWARE, Rule
 from bench.model.zoo import load_zoo, zoo_names
 
 CALIBRATION_SAMPLES = 256
@@ -41,7 +40,8 @@ class Recipe:
     scheme: str = "full"
     dtype: Dtype = "int8"
     batch: int = 1
-    rule: Rule = "compensated"
+    rule: Rule | None = None
+    federated: bool = False
     loss: Loss | None = None
     input_shape: Shape | None = None
     classes: int | None = None
@@ -52,7 +52,7 @@ class Recipe:
     @property
     def settings(self) -> Settings:
         """What the compiler is asked for."""
-        return Settings(self.scheme, self.dtype, self.batch, self.rule)
+        return Settings(self.scheme, self.dtype, self.batch, self.rule, self.federated)
 
 
 def load_model(recipe: Recipe, notes: list[str] | None = None) -> Graph:

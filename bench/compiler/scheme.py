@@ -16,6 +16,7 @@ from bench.compiler import scheme_file
 from bench.errors import ConfigError
 from bench.model import graph as g
 from bench.model.graph import Graph, Node
+from bench.model.plan import Rule
 from bench.model.zoo import mcunet_5fps
 
 LOW_RANK_A = "_lora_a"
@@ -80,6 +81,12 @@ def split_scheme(scheme: str) -> tuple[str | None, str]:
     return head, rest
 
 
+def usual_rule(scheme: str) -> Rule:
+    """How a scheme's int8 steps are rounded unless told otherwise: tte-49kb keeps half a byte of residual for a weight,
+    as it is there for boards whose memory the input alone fills by half."""
+    return "compensated4" if scheme.strip() == "tte-49kb" else "compensated"
+
+
 def choose(graph: Graph, scheme: str) -> Chosen:
     """The parameters that a scheme trains.
 
@@ -141,7 +148,8 @@ A scheme says which parameters train. What does not train costs flash only: no R
                         channels = 8       # the first 8 input channels; or fraction = 0.25; or neither: no weights
   sparse:NAME       such a file that comes with the bench: {shipped}
   list:A,B,...      conv1 (all of it), conv1.bias, conv1.weight, conv1.weight[:8] (the first 8 input channels)
-  tte-49kb          the sparse scheme that TinyTrainingEngine ships for MCUNet-5fps; for model mcunet-5fps only
+  tte-49kb          the sparse scheme that TinyTrainingEngine ships for MCUNet-5fps; for model mcunet-5fps only. Keeps
+                    rounding residuals of 4 bits (--rule compensated4) unless told otherwise
 
 Adapters are small layers added to the network, which computes the same as before until they have trained:
 

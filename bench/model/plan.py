@@ -23,8 +23,8 @@ FIRMWARE = Path(__file__).parents[2] / "firmware"
 GENERATED = "generated"
 """Where emitted programs lie below FIRMWARE."""
 
-RESIDUAL_BITS = 8
-"""By which a weight's residual is finer than the weight."""
+RESIDUAL_BITS = {"compensated": 8, "compensated4": 4}
+"""By which a weight's residual is finer than the weight, by update rule."""
 
 BIAS_BITS = 8
 """By which a stored int8 program's bias is finer than the sums that it adds to (firmware/engine/int8/fixed.hpp)."""
@@ -32,10 +32,14 @@ BIAS_BITS = 8
 LARGEST_BIAS = 2**29
 """Of a stored int32 bias: what the kernels clip to (firmware/engine/int8/update.hpp)."""
 
+Rule = Literal["compensated", "compensated4", "truncated"]
+"""What becomes of steps below an int8 weight's quantum (firmware/engine/int8/update.hpp)."""
+
 Values = dict[str, NDArray[np.float64]]
 """Real values of a model's weights and biases, by tensor name."""
 
 _DTYPES: dict[str, np.dtype[np.generic]] = {
+    "int4": np.dtype("u1"),
     "int8": np.dtype("int8"),
     "int16": np.dtype("<i2"),
     "int32": np.dtype("<i4"),
@@ -54,7 +58,8 @@ class Tensor(_Section):
     name: str = Field(min_length=1)
     kind: Literal["weight", "bias", "residual", "state"]
     shape: tuple[int, ...] = Field(min_length=1, strict=False)
-    dtype: Literal["int8", "int16", "int32", "uint32", "float32"]
+    dtype: Literal["int4", "int8", "int16", "int32", "uint32", "float32"]
+    """int4: two to a byte, the first in its low half."""
     offset: int = Field(ge=0)
     """Bytes from the start of the parameters."""
     exponent: int = Field(default=0, ge=-128, le=127)
@@ -73,7 +78,7 @@ class Tensor(_Section):
     @property
     def bytes(self) -> int:
         """Bytes of storage."""
-        return self.size * _DTYPES[self.dtype].itemsize
+        return -(-self.size // 2) if self.dtype == "int4" else self.size * _DTYPES[self.dtype].itemsize
 
     @property
     def exponents(self) -> NDArray[np.int64]:
@@ -128,7 +133,7 @@ class Plan(_Section):
     classes: int = Field(ge=1, le=255)
     input: InputSpec
     batch: int = Field(ge=1)
-    rule: Literal["compensated", "truncated"]
+    rule: Rule
     calibration: str
     """Where the exponents come from."""
     params_bytes: int = Field(gt=0)
@@ -137,6 +142,10 @@ class Plan(_Section):
     """What the server sends: the trained parameters."""
     up_bytes: int = Field(gt=0)
     """What comes back: these and their residuals."""
+    base_bytes: int = Field(default=0, ge=0)
+    """Of the copy of what was sent down, in a federated client's state; 0 where parameters travel whole."""
+    error_bytes: int = Field(default=0, ge=0)
+    """Of its error feedback."""
     arena_bytes: int = Field(gt=0)
     lower_bound_bytes: int = Field(ge=0)
     """No placement of this order of calls takes a smaller arena."""
@@ -289,8 +298,17 @@ def _problems(error: ValueError) -> str:
 
 
 def _real(params: bytes, tensor: Tensor) -> NDArray[np.float64]:
-    flat = np.frombuffer(params, _DTYPES[tensor.dtype], tensor.size, tensor.offset)
+    if tensor.dtype == "int4":
+        flat = _halves(np.frombuffer(params, np.uint8, tensor.bytes, tensor.offset))[: tensor.size]
+    else:
+        flat = np.frombuffer(params, _DTYPES[tensor.dtype], tensor.size, tensor.offset)
     return np.ldexp(flat.reshape(tensor.shape).astype(np.float64), -tensor.exponents)
+
+
+def _halves(pairs: NDArray[np.uint8]) -> NDArray[np.generic]:
+    """Two's complement numbers of four bits, the low half of each byte first."""
+    halves = np.stack([pairs << 4, pairs & 0xF0], axis=-1).reshape(-1)
+    return halves.view(np.int8) >> 4
 
 
 def _encode(value: NDArray[np.float64], tensor: Tensor) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +17,10 @@ KERNELS = ("add_gradients", "avg_pool_gradient", "conv2d_input_gradient", "conv2
            "upsample_gradient")  # fmt: skip
 SOURCES = [*(ENGINE / f"{name}.cpp" for name in KERNELS), Path(__file__).with_name("int8_backward_probe.cpp")]
 
-RULES = ("compensated", "accumulated", "truncated")
+RULES = ("compensated", "accumulated", "truncated", "compensated4")
 """In the order of the probe's numbers."""
-RESIDUALS = {"compensated": np.int8, "accumulated": np.int16, "truncated": None}
+RESIDUALS = {"compensated": np.int8, "accumulated": np.int16, "truncated": None, "compensated4": np.uint8}
+"""A number for each weight; compensated4: a byte for two."""
 
 
 def ints(*values: int) -> NDArray[np.int32]:
@@ -132,7 +134,9 @@ class Weights:
         residuals = None
         if dtype is not None:
             limits = np.iinfo(dtype)
-            residuals = generator.choice([limits.min, -100, 0, 0, 77, limits.max], shape).astype(dtype)
+            shape_of_them = shape if rule != "compensated4" else (-(-math.prod(shape) // 2),)
+            choices = [limits.min, -100, 0, 0, 77, limits.max] if limits.min else np.arange(256)
+            residuals = generator.choice(choices, shape_of_them).astype(dtype)
         return cls(rule, int8s(generator, *shape), residuals, lift, exponent)
 
     def arguments(

@@ -44,11 +44,12 @@ void run(Sgd& sgd, const Update& u, bool depthwise) {
   update(sgd, u.stream, u.shape, u.gy, u.exponents[0], u.x, u.exponents[1], u.x_channels, weights);
 }
 
-// rule: 0 compensated, 1 accumulated, 2 truncated.
+// rule: 0 compensated, 1 accumulated, 2 truncated, 3 compensated4.
 void run(int32_t rule, Sgd& sgd, const Update& u, bool depthwise) {
   if (rule == 0) run<int8::Compensated>(sgd, u, depthwise);
   if (rule == 1) run<int8::Accumulated>(sgd, u, depthwise);
   if (rule == 2) run<int8::Truncated>(sgd, u, depthwise);
+  if (rule == 3) run<int8::Compensated4>(sgd, u, depthwise);
 }
 
 }  // namespace

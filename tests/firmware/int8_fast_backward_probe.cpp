@@ -251,13 +251,14 @@ int32_t depthwise2d_input_gradient(int32_t number, int32_t fast, Sgd* sgd, const
       {*sgd, gy, gy_exponent, {trained, frozen, kDepthwise[number].trained_in}, gate, peak, scratch, gx});
 }
 
-// rule: 0 compensated, 1 accumulated, 2 truncated.
+// rule: 0 compensated, 1 accumulated, 2 truncated, 3 compensated4.
 int32_t conv2d_update(int32_t number, int32_t fast, Sgd* sgd, int32_t rule, const int8_t* gy, int32_t gy_exponent,
                       const int8_t* x, int8_t* values, void* residuals, void* scratch) {
   const Step step{*sgd, gy, gy_exponent, x, values, residuals, scratch};
   if (rule == 0) update<int8::Compensated>(number, fast != 0, step);
   if (rule == 1) update<int8::Accumulated>(number, fast != 0, step);
   if (rule == 2) update<int8::Truncated>(number, fast != 0, step);
+  if (rule == 3) update<int8::Compensated4>(number, fast != 0, step);
   return x_channels(kUpdates[number]);
 }
 

@@ -162,8 +162,8 @@ class Update:
         scale = Scale.of(self.rate_q16, np.broadcast_to(exponent, sums.shape), self.terms, 14, 1)
         return round_half_up(sums, scale.before) * scale.multiplier, scale.shift
 
-    def _stochastic_steps(self, sums: Int) -> Int:
-        product, shift = self._scaled(sums, 8)
+    def _stochastic_steps(self, sums: Int, grid_bits: int = 8) -> Int:
+        product, shift = self._scaled(sums, grid_bits)
         numbers = random_numbers(self.seed, self.stream, sums.size).reshape(sums.shape)
         return (product + numbers // 2 ** (32 - shift)) // 2**shift
 
@@ -173,6 +173,16 @@ class Update:
         fine = np.clip(wanted, -128 * 256 - 128, 127 * 256 + 127)
         new_q = (fine + 128) // 256
         return new_q.astype(np.int8), (fine - 256 * new_q).astype(np.int8), int((fine != wanted).sum())
+
+    def compensated4(self, q: Array, pairs: Array, sums: Int) -> tuple[Array, Array, int]:
+        """As above with residuals of four bits, two's complement, of which two share a byte, the first its low half."""
+        halves = np.stack([wide(pairs) % 16, wide(pairs) // 16], axis=-1).reshape(-1)
+        r = np.where(halves < 8, halves, halves - 16)[: q.size].reshape(q.shape)
+        wanted = wide(q) * 16 + r - self._stochastic_steps(sums, 4)
+        fine = np.clip(wanted, -128 * 16 - 8, 127 * 16 + 7)
+        new_q = (fine + 8) // 16
+        halves[: q.size] = ((fine - 16 * new_q) % 16).reshape(-1)
+        return new_q.astype(np.int8), (halves[::2] + 16 * halves[1::2]).astype(np.uint8), int((fine != wanted).sum())
 
     def accumulated(self, q: Array, pending: Array, sums: Int) -> tuple[Array, Array, int]:
         wanted = wide(pending) - self._stochastic_steps(sums)

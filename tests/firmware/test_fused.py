@@ -103,7 +103,7 @@ def test_fused_and_apart_give_the_same_bits(
 ) -> None:
     found = []
     for way in (apart, together):
-        monkeypatch.setattr(compiler, "_arranged", way)
+        monkeypatch.setattr(compiler, "arrange_smallest", way)
         found.append(
             result(make(), scheme, dtype, f"fused_test_{request.node.callspec.id}_{way.__name__}".replace("-", "_"))
         )

@@ -24,7 +24,8 @@ from bench.model.graph import INPUT, Conv2d, Graph, Node
 FAST = Path(__file__).resolve().parents[2] / "firmware" / "engine" / "int8" / "fast"
 PROBE = Path(__file__).with_name("int8_fast_forward_probe.cpp")
 KERNELS = {"conv2d.cpp", "depthwise2d.cpp"}
-SOURCES = [*(path for path in GENERAL if path.name in KERNELS), FAST / "depthwise2d.cpp", PROBE]
+FAST_KERNELS = ("depthwise2d.cpp", "packed_rows.cpp")
+SOURCES = [*(path for path in GENERAL if path.name in KERNELS), *(FAST / name for name in FAST_KERNELS), PROBE]
 
 
 @pytest.fixture(scope="module", params=BOARD_OF_CORE)

@@ -331,10 +331,19 @@ def test_a_max_pool_works_in_place_unless_it_is_padded(pad: Padding, pairs: tupl
     assert pool.in_place == pairs
 
 
-def test_convolutions_gather_patches_unless_they_read_the_map_directly() -> None:
+def test_float32_convolutions_pack_four_positions_or_gather_a_window() -> None:
+    """64 values of four positions for the blocks of cores with an FPU; a dense layer reads its input as it is."""
     float32 = schedule_of(load_zoo("ds-cnn"), "last-1", "float32")
     scratch = {call.layer: call.scratch for call in float32.calls if call.scratch}
-    assert scratch == {"conv1": 4 * 10 * 4}, "10x4 taps; 1x1 convolutions and the dense layer gather nothing"
+    assert scratch == dict.fromkeys(("conv1", "conv3", "conv5", "conv7", "conv9"), 4 * 4 * 64)
+    net = Builder("net", (8, 8, 40), 0)
+    net.conv(3, 3)
+    net.conv(8, 7)
+    net.dense(2, activation="linear")
+    scratch = {call.layer: call.scratch for call in schedule_of(net.graph(), "last-1", "float32").calls if call.scratch}
+    assert scratch == {"conv1": 4 * 9 * 40, "conv2": 1024}, (
+        "three channels do not repay packing; 49 taps of three are less"
+    )
 
 
 def test_int8_convolutions_have_columns_of_what_they_multiply() -> None:

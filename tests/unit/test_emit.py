@@ -39,6 +39,8 @@ CASES = [
     Recipe("autoencoder", "bias", dtype="float32"),
     Recipe("mobilenet-v1-0.25", "bias"),
     Recipe("mcunet-5fps", "tte-49kb"),
+    Recipe("mcunet-5fps", "tte-49kb", rule="compensated"),
+    Recipe("demo-cnn", rule="compensated4"),
 ]
 
 FEW = [CASES[0], CASES[1], CASES[8]]

@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from bench.compiler.compile import Compiled, Settings, compile_graph, random_calibration
 from bench.compiler.differentiate import Dtype
-from bench.compiler.layout import Layout, Rule, merged
+from bench.compiler.layout import Layout, merged
 from bench.compiler.scheme import Trained
 from bench.model.graph import INPUT, Graph, Node
-from bench.model.plan import BIAS_BITS, LARGEST_BIAS
+from bench.model.plan import BIAS_BITS, LARGEST_BIAS, Rule, Tensor
 from bench.model.zoo.builder import Builder
 
-WIDTHS = {"int8": 1, "int16": 2, "int32": 4, "uint32": 4, "float32": 4}
+WIDTHS = {"int4": 1, "int8": 1, "int16": 2, "int32": 4, "uint32": 4, "float32": 4}
 PART = "list:conv1.weight[:2],dw2.weight[:3],dw2.bias,conv3.weight,fc4.bias,fc4.weight[:1]"
 """Of conv1 and fc4 some input channels, of dw2 three of five channels, of conv3 all but the biases."""
 SCHEMES = ("full", "bias", "last-1", PART)
 VARIANTS: list[tuple[Dtype, int, Rule]] = [
     ("int8", 1, "compensated"),
+    ("int8", 1, "compensated4"),
     ("int8", 1, "truncated"),
     ("int8", 4, "compensated"),
     ("float32", 1, "compensated"),
@@ -63,15 +64,21 @@ def program(request: pytest.FixtureRequest) -> Compiled:
     return compiled(*request.param)
 
 
+def span(tensor: Tensor) -> range:
+    """Its bytes; of four bits each, two numbers share one."""
+    size = math.prod(tensor.shape) * WIDTHS[tensor.dtype]
+    return range(tensor.offset, tensor.offset + (-(-size // 2) if tensor.dtype == "int4" else size))
+
+
 def bytes_of(layout: Layout, kind: str) -> list[range]:
-    return [range(t.offset, t.offset + math.prod(t.shape) * WIDTHS[t.dtype]) for t in layout.tensors if t.kind == kind]
+    return [span(t) for t in layout.tensors if t.kind == kind]
 
 
 def test_tensors_share_no_byte_and_lie_where_their_elements_may(program: Compiled) -> None:
     taken: set[int] = set()
     for tensor in program.layout.tensors:
         assert tensor.offset % WIDTHS[tensor.dtype] == 0, tensor.name
-        own = set(range(tensor.offset, tensor.offset + math.prod(tensor.shape) * WIDTHS[tensor.dtype]))
+        own = set(span(tensor))
         assert not own & taken, tensor.name
         taken |= own
     assert max(taken) < program.layout.params_bytes
@@ -205,6 +212,8 @@ def test_a_depthwise_layer_lies_with_its_channels_last() -> None:
 def test_a_residual_has_the_shape_and_scale_of_its_weight(program: Compiled) -> None:
     plan = program.plan
     expected = {}
+    if plan.rule == "compensated4":
+        expected = {t.name: ("int4", t.exponent + 4) for t in plan.trained if t.kind == "weight"}
     if plan.dtype == "int8" and plan.rule == "compensated":
         for tensor in plan.trained:
             if tensor.kind == "weight":

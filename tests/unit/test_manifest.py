@@ -40,7 +40,7 @@ def test_every_environment_of_platformio_has_its_manifest(project_root: Path) ->
         ("netduinoplus2", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 128 * KB),
         ("olimex_stm32_h405", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 128 * KB),
         ("netduino2", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 128 * KB),
-        ("b_l475e_iot01a", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 96 * KB),
+        ("b_l475e_iot01a", 0x08000000, 1024 * KB, 640 * KB, 0x080A0000, 96 * KB),
         ("microbit", 0, 256 * KB, 40 * KB, 0xA000, 16 * KB),
     ],
 )

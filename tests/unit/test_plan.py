@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.compiler.recipe import Recipe, make
+from bench.compiler.recipe import Recipe, compile_recipe, make
 from bench.errors import ConfigError
 from bench.model.plan import LARGEST_BIAS, Plan, load_initial, load_plan
 
@@ -22,6 +23,7 @@ RECIPES = (
     Recipe("demo-cnn", dtype="float32", name="float32"),
     Recipe("ds-cnn", scheme="sparse-10", name="sparse"),
     Recipe("demo-cnn", batch=4, name="batch"),
+    Recipe("demo-cnn", scheme="list:conv1.weight,fc2.bias", rule="compensated4", name="packed"),
 )
 
 
@@ -76,11 +78,11 @@ def test_initial_values_survive_to_half_a_quantum(programs: Path) -> None:
             assert (error[inside] <= quantum[inside] / 2).all(), f"{name} {tensor.name}"
 
 
-@given(st.integers(0, 10_000))
+@given(st.integers(0, 10_000), st.sampled_from([RECIPES[0], RECIPES[-1]]))
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_params_decode_to_values_that_encode_to_the_same_down_bytes(seed: int) -> None:
+def test_params_decode_to_values_that_encode_to_the_same_down_bytes(seed: int, recipe: Recipe) -> None:
     """Whatever the residuals: q is the weight rounded to nearest, so what is sent down again is what was trained."""
-    plan = _compiled()
+    plan = _compiled(recipe)
     generator = np.random.default_rng(seed)
     params = bytearray(generator.integers(0, 256, plan.params_bytes, np.uint8).tobytes())
     for tensor in plan.tensors:
@@ -92,15 +94,9 @@ def test_params_decode_to_values_that_encode_to_the_same_down_bytes(seed: int) -
     assert all((values[name] == value).all() for name, value in plan.decode(bytes(params[: plan.up_bytes])).items())
 
 
-def _compiled() -> Plan:
-    from bench.compiler.recipe import compile_recipe
-
-    if not _COMPILED:
-        _COMPILED.append(compile_recipe(RECIPES[0]).plan)
-    return _COMPILED[0]
-
-
-_COMPILED: list[Plan] = []
+@cache
+def _compiled(recipe: Recipe) -> Plan:
+    return compile_recipe(recipe).plan
 
 
 def test_a_residual_is_worth_a_256th_and_each_channel_has_its_own_exponent(programs: Path) -> None:
@@ -116,6 +112,18 @@ def test_a_residual_is_worth_a_256th_and_each_channel_has_its_own_exponent(progr
     quantum = 2.0 ** -(weight.exponent - weight.lift[channel])
     assert plan.decode(bytes(params))[weight.name][place] == (2 - 0.25) * quantum
     assert plan.decode(bytes(params[: plan.down_bytes]))[weight.name][place] == 2 * quantum
+
+
+def test_packed_residuals_are_worth_a_sixteenth_two_to_a_byte(programs: Path) -> None:
+    plan = load_plan("packed", programs)
+    weight = next(t for t in plan.tensors if t.kind == "weight")
+    residual = next(t for t in plan.tensors if t.of == weight.name)
+    assert residual.bytes == (weight.size + 1) // 2
+    params = bytearray(plan.params_bytes)
+    params[residual.offset] = 0x87  # 7, and -8
+    params[residual.offset + 1] = 0x0F  # -1, and 0
+    sixteenths = plan.decode(bytes(params))[weight.name].reshape(-1)[:5] * 2.0 ** (weight.exponent - weight.lift[0] + 4)
+    assert sixteenths.tolist() == [7, -8, -1, 0, 0]
 
 
 def test_values_out_of_range_are_clipped_and_halves_round_up(programs: Path) -> None:

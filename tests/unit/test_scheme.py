@@ -6,9 +6,11 @@ import pytest
 
 from bench.compiler import scheme_file
 from bench.compiler.adapters import insert
+from bench.compiler.compile import Settings
 from bench.compiler.scheme import Trained, choose, describe, scheme_help, split_scheme
 from bench.errors import ConfigError
 from bench.model import graph as g
+from bench.model.plan import Rule
 from bench.model.zoo import load_zoo, zoo_names
 
 
@@ -225,6 +227,29 @@ def test_a_file_that_cannot_be_is_refused_with_layer_and_field(ds_cnn, tmp_path,
     with pytest.raises(ConfigError) as error:
         choose(ds_cnn, f"sparse:{path}")
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        (Settings("tte-49kb"), "compensated4"),
+        (Settings("tte-49kb", rule="compensated"), "compensated"),
+        (Settings("tte-49kb", batch=2), "compensated"),
+        (Settings("tte-49kb", dtype="float32"), "compensated"),
+        (Settings("full"), "compensated"),
+        (Settings("full", rule="truncated"), "truncated"),
+    ],
+)
+def test_a_scheme_has_its_own_update_rule_unless_told_otherwise(asked: Settings, rule: str) -> None:
+    assert asked.update_rule == rule
+
+
+@pytest.mark.parametrize("rule", ["compensated4", "truncated"])
+def test_only_int8_steps_of_one_sample_have_a_choice_of_rules(rule: Rule) -> None:
+    with pytest.raises(ConfigError, match=f"the {rule} update rule is int8's, with batch 1"):
+        Settings("full", "int8", 2, rule)
+    with pytest.raises(ConfigError, match="update rule"):
+        Settings("full", "float32", 1, rule)
 
 
 def test_the_help_names_every_form():

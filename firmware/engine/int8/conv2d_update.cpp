@@ -100,6 +100,8 @@ void conv2d_update(Sgd& sgd, uint32_t stream, const Conv2dShape& shape, const in
 
 template void conv2d_update<Compensated>(Sgd&, uint32_t, const Conv2dShape&, const int8_t*, int32_t, const int8_t*,
                                          int32_t, int32_t, const TrainedWeights<Compensated>&);
+template void conv2d_update<Compensated4>(Sgd&, uint32_t, const Conv2dShape&, const int8_t*, int32_t, const int8_t*,
+                                          int32_t, int32_t, const TrainedWeights<Compensated4>&);
 template void conv2d_update<Accumulated>(Sgd&, uint32_t, const Conv2dShape&, const int8_t*, int32_t, const int8_t*,
                                          int32_t, int32_t, const TrainedWeights<Accumulated>&);
 template void conv2d_update<Truncated>(Sgd&, uint32_t, const Conv2dShape&, const int8_t*, int32_t, const int8_t*,

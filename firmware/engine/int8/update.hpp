@@ -8,6 +8,9 @@
 //                times finer than q; what lies below even that grid is rounded stochastically, so that its expectation
 //                is kept: a thousand steps of a thousandth of q's unit move the weight by one unit, and zero-mean noise
 //                moves it nowhere on average. Clips at the ends of the 16-bit grid.
+//   Compensated4 The same with a residual of four bits, two residuals a byte: w = (q * 16 + r) * 2^-(e + 4). A weight
+//                takes 1.5 bytes; its grid is 16 times finer than q, and the rounding noise of a step 16 times coarser
+//                than Compensated's, though of expectation zero.
 //   Accumulated  The step is rounded likewise but collected in an int16, in units of q / 256, while q stays until
 //                fold_weights() at the end of a batch (fold.hpp). The sum of a batch's steps is the step of its mean
 //                gradient if the learning rate is divided by the batch's size. Clips at int16.
@@ -31,6 +34,7 @@
 namespace ftte::int8 {
 
 inline constexpr int32_t kResidualBits = 8;
+inline constexpr int32_t kPackedResidualBits = 4;
 inline constexpr int32_t kLargestBias = 1 << 29;
 
 // step = round(accumulator * 2^-pre_shift) * multiplier * 2^-shift, in units of the parameter's grid.
@@ -92,6 +96,24 @@ struct Compensated {
   }
 };
 
+struct Compensated4 {
+  using Residual = uint8_t;  // of two weights: the even one's in the low half
+  static constexpr int32_t kGridBits = kPackedResidualBits;
+
+  [[gnu::always_inline]] static uint32_t apply(int8_t* q, Residual* r, int32_t i, int32_t product, int32_t shift,
+                                               Random& random) {
+    const int32_t step = stochastic_step(product, shift, random);
+    uint8_t* const pair = r + (i >> 1);
+    const int32_t place = (i & 1) * 4;
+    // As above, with half a unit of q added: to a residual of four bits in two's complement by flipping its sign.
+    const int32_t wanted = q[i] * 16 + (((*pair >> place) & 15) ^ 8) - step;
+    const int32_t fine = clamp(wanted, INT8_MIN * 16, INT8_MAX * 16 + 15);
+    q[i] = static_cast<int8_t>(fine >> 4);
+    *pair = static_cast<uint8_t>((*pair & (0xF0 >> place)) | (((fine & 15) ^ 8) << place));
+    return differs(wanted, fine);
+  }
+};
+
 struct Accumulated {
   using Residual = int16_t;
   static constexpr int32_t kGridBits = kResidualBits;
@@ -136,7 +158,8 @@ struct TrainedWeights {
 // Takes the gradients of a layer's weights in the order in which they lie, each with its random number, from the stream
 // `stream` (a layer's number).
 //
-// Cost of a weight: Compensated about 22 instructions on an M4, 51 on an M0, whatever the values.
+// Cost of a weight: Compensated about 22 instructions on an M4, 51 on an M0, whatever the values; Compensated4 a few
+// more.
 template <class Rule>
 class WeightUpdate {
  public:

@@ -76,7 +76,7 @@ def find_program(firmware: Path, name: str) -> Program:
 
 def source_filter(manifest: BoardManifest, program: Program) -> list[str]:
     """PlatformIO's filter of what below firmware/ is compiled into this board's image."""
-    folders = ["src", "link", "engine", f"{GENERATED}/{program.name}", f"hal/{manifest.family}"]
+    folders = ["src", "link", "engine", "federation", f"{GENERATED}/{program.name}", f"hal/{manifest.family}"]
     if manifest.family != "host":
         folders.append("hal/common")
     if manifest.family.startswith("stm32"):
@@ -124,6 +124,18 @@ def unbounded(manifest: BoardManifest) -> BoardManifest:
     size = 1 << 26
     flash = replace(manifest.flash, size=2 * size, image_size=size, data_base=manifest.flash.base + size)
     return replace(manifest, flash=flash, ram=replace(manifest.ram, size=size))
+
+
+def with_stack(manifest: BoardManifest, stack_bytes: str) -> BoardManifest:
+    """A board of the kind with another reserve for the stack: what little a large program leaves, say.
+
+    Raises:
+        ConfigError: not a multiple of 8 above 0.
+    """
+    size = int(stack_bytes) if stack_bytes.isdecimal() else 0
+    if size == 0 or size % 8:
+        raise ConfigError(f"FTTE_STACK_BYTES={stack_bytes}: a multiple of 8 above 0")
+    return replace(manifest, stack_size=size)
 
 
 def upload_flags(manifest: BoardManifest) -> list[str]:

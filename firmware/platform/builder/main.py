@@ -76,6 +76,8 @@ try:
         manifest = build_settings.unbounded(manifest)
         for limit, size in (("maximum_size", manifest.flash.image_size), ("maximum_ram_size", manifest.ram.size)):
             env.BoardConfig().update(f"upload.{limit}", size)
+    if stack_bytes := os.environ.get("FTTE_STACK_BYTES"):
+        manifest = build_settings.with_stack(manifest, stack_bytes)
     program_name = os.environ.get("FTTE_PROGRAM") or env.GetProjectOption("custom_program", "")
     name = program_name or compile_model()
     program = build_settings.find_program(Path(env.subst("$PROJECT_SRC_DIR")), name)

@@ -75,7 +75,7 @@ template <typename Add>
   const int32_t channels = work.layer.shape.in_c;
   for (int32_t first = 0; first < channels; first += kChannels) {
     const int32_t n = channels - first < kChannels ? channels - first : kChannels;
-    std::memset(work.sums, 0, static_cast<size_t>(n) * kPositions * sizeof(int32_t));
+    clear(work.sums, n * kPositions);
     add(first, n);
     for (int32_t p = 0; p < block.count; ++p) {
       const int32_t index = (block.position + p * block.apart) * channels + first;

@@ -10,22 +10,13 @@
 #pragma once
 
 #include "engine/int8/fast/dsp.hpp"
-#include "engine/int8/fixed.hpp"
+#include "engine/int8/fast/start.hpp"
 #include "engine/int8/range.hpp"
 #include "engine/shapes.hpp"
 
 #ifdef FTTE_DSP
 
 namespace ftte::int8::fast {
-
-// What two neighbouring channels begin with, and their shifts in bytes 0 and 1.
-struct Start {
-  int32_t sum[2];
-  uint32_t shifts;
-};
-
-// Elements of x that a column takes: whole words.
-constexpr int32_t whole_words(int32_t elements) { return (elements + 3) & ~3; }
 
 // Words of four k that an inner loop takes: so many before it, and so many in each of its turns.
 struct Turns {

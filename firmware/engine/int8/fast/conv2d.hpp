@@ -2,56 +2,28 @@
 // and tables are constants: the same bits in fewer instructions.
 //
 // With the DSP extension: what lies under the window of two neighbouring positions is widened to int16 columns in
-// scratch, which all channels then share (columns.hpp). Layers with groups, with an odd number of channels, or of which
-// some input channels train while the kernel has several taps, and other cores, take the general kernel.
+// scratch, which all channels then share (columns.hpp). On a Cortex-M3 and M0, rows of bytes (conv2d_rows.hpp). Layers
+// with groups, with an odd number of channels, or of which some input channels train while the kernel has several taps,
+// and the host, take the general kernel.
 #pragma once
 
 #include "engine/int8/conv2d.hpp"
 #include "engine/int8/fast/columns.hpp"
-#include "engine/window.hpp"
+#include "engine/int8/fast/conv2d_rows.hpp"
+#include "engine/int8/fast/gather.hpp"
 
 namespace ftte::int8::fast {
 
+#ifdef FTTE_BLOCKS
 constexpr bool is_fast_conv2d(const Conv2dShape& s, int32_t trained_in) {
   const bool one_part = trained_in == 0 || trained_in == s.in_c;
   const int32_t k = s.taps() * s.in_c;
   return s.groups == 1 && s.out_c % 2 == 0 && s.out_c < 4096 && k >= 2 && k < 4096 &&
          (one_part || (s.reads_directly() && s.taps() == 1));
 }
+#endif
 
 #ifdef FTTE_DSP
-
-// Copies `bytes` bytes, four at a time; they may lie anywhere.
-[[gnu::always_inline]] inline int8_t* copy(const int8_t* from, int32_t bytes, int8_t* to) {
-  for (; bytes >= 4; bytes -= 4, from += 4, to += 4) write32(to, read32(from));
-  for (; bytes > 0; --bytes) *to++ = *from++;
-  return to;
-}
-
-[[gnu::always_inline]] inline int8_t* clear(int32_t bytes, int8_t* to) {
-  for (; bytes >= 4; bytes -= 4, to += 4) write32(to, 0);
-  for (; bytes > 0; --bytes) *to++ = 0;
-  return to;
-}
-
-// What lies under the window whose corner is (y, x), which may reach outside; zeros there.
-template <class Layer>
-void gather(int32_t in_h, int32_t y, int32_t x, const int8_t* map, int8_t* window) {
-  constexpr Conv2dShape s = Layer::kShape;
-  const auto columns = taps_inside(x, s.kernel_w, s.in_w);
-  const int8_t* from = map + (y * s.in_w + x) * s.in_c;
-  for (int32_t ky = 0; ky < s.kernel_h; ++ky, from += s.in_w * s.in_c) {
-    if (y + ky < 0 || y + ky >= in_h) {
-      window = clear(s.kernel_w * s.in_c, window);
-    } else if (columns.size() == s.kernel_w) {
-      window = copy(from, s.kernel_w * s.in_c, window);
-    } else {
-      window = clear(columns.first * s.in_c, window);
-      window = copy(from + columns.first * s.in_c, columns.size() * s.in_c, window);
-      window = clear((s.kernel_w - columns.last) * s.in_c, window);
-    }
-  }
-}
 
 // Widens k bytes to a column, of which each word of four takes two of every `kStep` words; zeros behind them. Reads
 // whole words, so up to three bytes behind the k.
@@ -80,7 +52,7 @@ class Convolution {
       : rows_(rows), x_(x), window_(reinterpret_cast<int8_t*>(scratch)) {
     auto* const starts = reinterpret_cast<Start*>(scratch + (s.reads_directly() ? 0 : whole_words(kK)));
     columns_ = reinterpret_cast<uint32_t*>(starts + s.out_c / 2);
-    begin(bias, starts);
+    begin(bias, Layer::kShifts, starts, starts + s.out_c / 2);
     p_.x = columns_;
     p_.start = starts;
     p_.start_end = starts + s.out_c / 2;
@@ -107,15 +79,6 @@ class Convolution {
   static constexpr int32_t kHigh = Layer::kRange.high;
   static constexpr bool kCap = kHigh != 127;
   static_assert(kRelu || (Layer::kRange.low == -128 && !kCap));
-
-  static void begin(const int32_t* bias, Start* starts) {
-    const int8_t* shift = Layer::kShifts;
-    for (const Start* const end = starts + s.out_c / 2; starts != end; ++starts, bias += 2, shift += 2) {
-      starts->sum[0] = bias_in_sum(bias[0]) + ((1 << shift[0]) >> 1);
-      starts->sum[1] = bias_in_sum(bias[1]) + ((1 << shift[1]) >> 1);
-      starts->shifts = static_cast<uint32_t>(shift[0]) | static_cast<uint32_t>(shift[1]) << 8;
-    }
-  }
 
   // Writes the column of one position, from `to` on, and returns where the first part ends and the second.
   template <int32_t kStep>
@@ -161,12 +124,18 @@ class Convolution {
 // 4-byte aligned, of the size that bench/compiler/differentiate.py gives (conv_scratch). Never inlined: a program's
 // calls are counted one by one (bench/compiler/marks.py).
 // On an M4: 0.94 instructions a product at two positions, 1.38 at one, and 11 an output; 4 to 6 an element of a window.
+// On an M3: 1.9 at four positions, 2.2 to 2.8 at one. On an M0: 3 at two positions, 3.6 at one, and 15 an output.
 template <class Layer, int32_t kTrainedIn>
 [[gnu::noinline]] void conv2d(const Conv2dShape& rows, const int8_t* x, const Weights<int8_t>& weights,
                               const int32_t* bias, int8_t* scratch, int8_t* y) {
 #ifdef FTTE_DSP
   if constexpr (is_fast_conv2d(Layer::kShape, kTrainedIn)) {
     Convolution<Layer, kTrainedIn>(rows, x, weights, bias, scratch, y).run();
+    return;
+  }
+#elif defined(FTTE_BLOCKS)
+  if constexpr (is_fast_conv2d(Layer::kShape, kTrainedIn) && has_row_blocks(Layer::kShape)) {
+    RowConvolution<Layer, kTrainedIn>(rows, x, weights, bias, scratch, y).run();
     return;
   }
 #endif

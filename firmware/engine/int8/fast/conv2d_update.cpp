@@ -2,7 +2,6 @@
 
 #ifdef FTTE_BLOCKS
 
-#include <cstring>
 #include <type_traits>
 
 #include "engine/int8/fast/compensated_steps.hpp"
@@ -184,7 +183,7 @@ void sum_products(const Columns& columns, const int8_t* gy, int32_t first, int32
   const ColumnProducts& layer = columns.layer;
   const Conv2dShape& s = layer.shape;
   const auto* const pairs = reinterpret_cast<const int16_t*>(scratch.pairs);
-  std::memset(scratch.sums, 0, static_cast<size_t>(n) * kColumns * sizeof(int32_t));
+  clear(scratch.sums, n * kColumns);
   LiftedProducts p{pairs, nullptr, gy + first, scratch.sums, scratch.sums + n * kColumns};
   Position position{0, 0};
   int32_t left = s.positions();
@@ -264,6 +263,8 @@ void update_dense(Sgd& sgd, uint32_t stream, const ColumnProducts& layer, const 
 
 template void update_by_columns<Compensated>(Sgd&, uint32_t, const ColumnProducts&, const int8_t*, const int8_t*,
                                              int32_t, const TrainedWeights<Compensated>&, void*);
+template void update_by_columns<Compensated4>(Sgd&, uint32_t, const ColumnProducts&, const int8_t*, const int8_t*,
+                                              int32_t, const TrainedWeights<Compensated4>&, void*);
 template void update_by_columns<Accumulated>(Sgd&, uint32_t, const ColumnProducts&, const int8_t*, const int8_t*,
                                              int32_t, const TrainedWeights<Accumulated>&, void*);
 template void update_by_columns<Truncated>(Sgd&, uint32_t, const ColumnProducts&, const int8_t*, const int8_t*, int32_t,

@@ -8,7 +8,7 @@ namespace ftte::int8::fast {
 // One tap's four products, from %[list] on.
 #define FTTE_TAP                        \
   "ldrd %[x], %[w], [%[list]], #8\n\t"  \
-  "ldr %[x], [%[x], %[channel]]\n\t"    \
+  "ldr %[x], [%[corner], %[x]]\n\t"     \
   "ldr %[w], [%[w], %[channel]]\n\t"    \
   "sxtb16 %[v], %[x]\n\t"               \
   "sxtb16 %[z], %[w]\n\t"               \
@@ -63,11 +63,12 @@ template <bool kRelu, bool kCap>
       ".endif\n\t"
       "str r4, [%[y], %[channel]]\n\t"
       "add %[channel], %[channel], #4\n\t"
+      "add %[corner], %[corner], #4\n\t"
       "ldr %[x], %[start_end]\n\t"
       "cmp %[start], %[x]\n\t"
       "bne 1b"
       : [list] "=&r"(list), [x] "=&r"(x), [w] "=&r"(w), [v] "=&r"(v), [z] "=&r"(z), [channel] "+&r"(channel),
-        [start] "+&r"(p.start)
+        [start] "+&r"(p.start), [corner] "+&r"(p.x)
       : [y] "r"(p.y), [taps] "m"(p.taps), [end] "m"(p.end), [start_end] "m"(p.start_end), [above] "m"(p.above),
         [relu] "i"(kRelu), [cap] "i"(kCap)
       : "r4", "r5", "r6", "r7", "cc", "memory");

@@ -1,10 +1,10 @@
 // depthwise2d (engine/int8/depthwise2d.hpp: shapes, numbers) for one layer of a program, whose shape and tables are
 // constants: the same bits in fewer instructions.
 //
-// With the DSP extension, where the channels of each part are a multiple of four: position by position the taps inside
-// x are listed once, as pointers to a row of x and a row of weights; then four channels at a time walk the list: a word
-// of each, SXTB16 makes pairs of channels of it, SMLABB and SMLATT multiply them, 11 instructions for four products.
-// Other cores as the general kernel.
+// With the DSP extension, where the channels of each part are a multiple of four: the taps inside x are listed, as the
+// place of a row of x from the window's corner on and a row of weights, anew only where other taps are inside than at
+// the position before; then four channels at a time walk the list: a word of each, SXTB16 makes pairs of channels of
+// it, SMLABB and SMLATT multiply them, 11 instructions for four products. Other cores as the general kernel.
 #pragma once
 
 #include "engine/int8/depthwise2d.hpp"
@@ -22,14 +22,17 @@ struct Start4 {
   uint32_t shifts;
 };
 
-// A tap inside x: rows of channels to multiply.
+// A tap inside x: where its row of channels is from the window's corner on, and the row of weights.
 struct InTap {
-  const int8_t *x, *w;
+  int32_t x;
+  const int8_t* w;
 };
 
-// Channels [0, 4 * (start_end - start)) at one position; at least one tap. above: 255 - high in each byte.
+// Channels [0, 4 * (start_end - start)) at one position; at least one tap. x: the window's corner, which may lie
+// outside. above: 255 - high in each byte.
 struct InTaps {
   const InTap *taps, *end;
+  const int8_t* x;
   const Start4 *start, *start_end;
   int8_t* y;
   uint32_t above;
@@ -62,8 +65,15 @@ class Depthwise {
       for (int32_t ox = 0; ox < s.out_w; ++ox, y_ += s.out_c) {
         const int32_t left = ox * s.stride_w - s.pad_left;
         const auto columns = taps_inside(left, s.kernel_w, s.in_w);
-        part(inside, columns, (top * s.in_w + left) * s.in_c, weights_.trained, 0, kTrainedIn);
-        part(inside, columns, (top * s.in_w + left) * s.in_c, weights_.frozen, kTrainedIn, s.out_c);
+        const int32_t corner = (top * s.in_w + left) * s.in_c;
+        const bool others = inside.first != rows_listed_.first || inside.last != rows_listed_.last ||
+                            columns.first != columns_listed_.first || columns.last != columns_listed_.last;
+        rows_listed_ = inside;
+        columns_listed_ = columns;
+        // With two parts, the list is the other part's.
+        constexpr bool kTwoParts = kTrainedIn != 0 && kTrainedIn != s.out_c;
+        part(others || kTwoParts, corner, weights_.trained, 0, kTrainedIn);
+        part(others || kTwoParts, corner, weights_.frozen, kTrainedIn, s.out_c);
       }
     }
   }
@@ -85,19 +95,25 @@ class Depthwise {
     }
   }
 
-  // Channels [first, last), whose weights lie together, at the position whose window begins `corner` elements into x.
-  [[gnu::always_inline]] void part(const ftte::Range& inside, const ftte::Range& columns, int32_t corner,
-                                   const int8_t* weights, int32_t first, int32_t last) {
-    if (first == last) return;
-    const int32_t channels = last - first;
-    InTap* end = taps_;
-    for (int32_t ky = inside.first; ky < inside.last; ++ky) {
-      const int8_t* x = x_ + corner + first + (ky * s.in_w + columns.first) * s.in_c;
-      const int8_t* w = weights + (ky * s.kernel_w + columns.first) * channels;
-      for (int32_t kx = columns.first; kx < columns.last; ++kx, x += s.in_c, w += channels) *end++ = {x, w};
+  // The taps of weights that lie together, for `channels`.
+  void list(const int8_t* weights, int32_t channels) {
+    end_ = taps_;
+    for (int32_t ky = rows_listed_.first; ky < rows_listed_.last; ++ky) {
+      int32_t x = (ky * s.in_w + columns_listed_.first) * s.in_c;
+      const int8_t* w = weights + (ky * s.kernel_w + columns_listed_.first) * channels;
+      for (int32_t kx = columns_listed_.first; kx < columns_listed_.last; ++kx, x += s.in_c, w += channels) {
+        *end_++ = {x, w};
+      }
     }
+  }
+
+  // Channels [first, last), whose weights lie together, at the position whose window begins `corner` elements into x.
+  [[gnu::always_inline]] void part(bool others, int32_t corner, const int8_t* weights, int32_t first, int32_t last) {
+    if (first == last) return;
+    if (others) list(weights, last - first);
     constexpr uint32_t kAbove = 0x01010101U * static_cast<uint8_t>(255 - Layer::kRange.high);
-    multiply_taps<kRelu, kCap>({taps_, end, starts_ + first / 4, starts_ + last / 4, y_ + first, kAbove});
+    multiply_taps<kRelu, kCap>(
+        {taps_, end_, x_ + corner + first, starts_ + first / 4, starts_ + last / 4, y_ + first, kAbove});
   }
 
   const Conv2dShape& rows_;
@@ -106,6 +122,8 @@ class Depthwise {
   int8_t* y_;
   Start4* starts_;
   InTap* taps_;
+  InTap* end_ = nullptr;
+  ftte::Range rows_listed_{0, 0}, columns_listed_{0, 0};
 };
 
 #endif
