@@ -8,13 +8,13 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 unexport PLATFORMIO_CORE_DIR PLATFORMIO_PACKAGES_DIR PLATFORMIO_PLATFORMS_DIR
 
 CXX_SOURCES = $(shell find firmware tests bench -name generated -prune -o -type f \( -name '*.cpp' -o -name '*.hpp' \) -print)
-TIDY_SOURCES = $(shell find firmware/src firmware/link firmware/engine firmware/hal/host -name '*.cpp')
+TIDY_SOURCES = $(shell find firmware/src firmware/link firmware/engine firmware/federation firmware/hal/host -name '*.cpp')
 TIDY_PROGRAMS = firmware/generated/tidy_int8 firmware/generated/tidy_float32
 TIDY_FLAGS = -std=c++17 -xc++ -Ifirmware -DFTTE_HOST -DFTTE_ENV='"host"' -DFTTE_PLAN_ID='{0,0,0,0,0,0,0,0}' \
              -DFTTE_BAUD=115200 -DFTTE_CORE_HZ=1000000000 -DFTTE_HSE_HZ=0 -DFTTE_CHUNK_BYTES=1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format firmware setup setup-develop clean distclean
+.PHONY: help demo test check bench kernels format firmware setup setup-develop clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ demo: setup  ## a virtual rack trains a shared model: table, plots and report
 test: setup-develop  ## all tests
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS) $(TESTS)
 
-check: setup-develop  ## ruff, mypy, clang-format and clang-tidy
+check: setup-develop  ## ruff, mypy, clang-format, clang-tidy; no kernel dearer than reports/baseline/kernels.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -36,12 +36,16 @@ check: setup-develop  ## ruff, mypy, clang-format and clang-tidy
 	@$(BIN)/bench plan demo-cnn --dtype float32 --name tidy_float32 --json > /dev/null
 	@clang-tidy --quiet $(TIDY_SOURCES) -- $(TIDY_FLAGS) -I$(firstword $(TIDY_PROGRAMS))
 	@set -e; for program in $(TIDY_PROGRAMS); do clang-tidy --quiet $$program/program.cpp -- $(TIDY_FLAGS) -I$$program; done
+	$(BIN)/python -m bench.benchmarks.kernels --check
 
 bench: setup-develop  ## the figures of docs and README: hours on two cores, goes on where it was stopped
 	$(BIN)/python -m bench.benchmarks.memory
 	$(BIN)/python -m bench.benchmarks.training
 	$(BIN)/python -m bench.benchmarks.gradients
 	$(BIN)/python -m bench.benchmarks.report
+
+kernels: setup-develop  ## what each kernel costs on each core: instructions, modelled cycles, bytes
+	$(BIN)/python -m bench.benchmarks.kernels
 
 format: setup-develop  ## puts all sources into the project's format
 	$(BIN)/ruff check --fix .

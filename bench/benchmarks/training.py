@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from bench.benchmarks.files import cache_folder, write_document
 from bench.compiler.compile import Calibration, Settings, compile_graph, random_calibration, write
 from bench.compiler.differentiate import Dtype
-from bench.compiler.layout import Rule, merged
+from bench.compiler.layout import merged
 from bench.data import fashion_mnist
 from bench.fleet.engine import Engine
 from bench.fleet.rehearse import rehearsed_calibration
 from bench.model.graph import Graph
-from bench.model.plan import FIRMWARE
+from bench.model.plan import FIRMWARE, Rule
 from bench.model.zoo import load_zoo
 
 SHAPE = (28, 28, 1)
@@ -105,11 +105,16 @@ def load_data() -> Data:
     return Data(data.train_x.reshape(-1, *SHAPE), data.train_y, data.test_x.reshape(-1, *SHAPE), data.test_y)
 
 
-SIDES: tuple[tuple[Dtype, Rule], ...] = (("float32", "compensated"), ("int8", "compensated"), ("int8", "truncated"))
+SIDES: tuple[tuple[Dtype, Rule], ...] = (
+    ("float32", "compensated"),
+    ("int8", "compensated"),
+    ("int8", "compensated4"),
+    ("int8", "truncated"),
+)
 
 
 def cells(models: Sequence[str], seeds: Sequence[int], scale: float) -> list[list[Run]]:
-    """The sides of each comparison: float32, int8, and, with the first seed, int8 that truncates its updates."""
+    """The sides of each comparison: float32, int8 and, with the first seed, int8 with the other update rules."""
     return [
         [Run(model, scheme, dtype, rule, seed, scale) for dtype, rule in (SIDES if seed == seeds[0] else SIDES[:2])]
         for model in models
@@ -230,18 +235,25 @@ def _side(run: Run, task: _Task, calibration: Calibration | None) -> dict[str, A
 
 
 def compare(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over seeds: float32, int8 and truncating int8 of each model and scheme, and int8's gap in points."""
+    """Of each model and scheme: means of float32 and int8 over seeds, int8's gap in points, and the update rules that
+    the first seed has tried."""
     table: dict[tuple[str, str], dict[str, list[float]]] = {}
+    rules: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
-        side = row["dtype"] if row["rule"] == "compensated" else "truncated"
-        sides = table.setdefault((row["model"], row["scheme"]), {})
-        sides.setdefault(side, []).append(row["accuracy"])
+        cell = row["model"], row["scheme"]
+        if row["dtype"] == "int8":
+            rules.setdefault(cell, {}).setdefault(row["rule"], row["accuracy"])
+        if row["rule"] != "compensated":
+            continue
+        sides = table.setdefault(cell, {})
+        sides.setdefault(row["dtype"], []).append(row["accuracy"])
         if row["accuracy_before"] is not None:
             sides.setdefault("before", []).append(row["accuracy_before"])
     found = []
     for (model, scheme), sides in table.items():
         means = {side: float(np.mean(values)) for side, values in sides.items()}
         entry: dict[str, Any] = {"model": model, "scheme": scheme, "seeds": len(sides.get("float32", [])), **means}
+        entry["rules"] = rules.get((model, scheme), {})
         if "float32" in means and "int8" in means:
             entry["int8_behind_points"] = 100 * (means["float32"] - means["int8"])
         found.append(entry)
