@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from bench.errors import ConfigError, DeviceError
 from bench.link import messages
 from bench.link.counters import CounterCheck, Counters, compare
-from bench.link.messages import DataInfo, Hello, MessageType, Stats, TrainResult
+from bench.link.messages import CodedUpdate, DataInfo, Hello, MessageType, Stats, TrainResult
 from bench.link.session import Session
 
 Progress = Callable[[int, int], None]  # bytes or samples done, of how many
@@ -100,12 +100,15 @@ class Device:
     def read_params(self, offset: int = 0, length: int | None = None, *, progress: Progress | None = None) -> bytes:
         """Reads `length` bytes of the parameters from `offset`; all behind it by default."""
         total = self.info.params_bytes - offset if length is None else length
+        return self._read(MessageType.READ, offset, total, progress)
+
+    def _read(self, kind: MessageType, offset: int, total: int, progress: Progress | None) -> bytes:
         data = bytearray()
         while len(data) < total:
             size = min(self.info.chunk_bytes, total - len(data))
-            part = self.session.request(MessageType.READ, messages.READ.pack(offset + len(data), size))
+            part = self.session.request(kind, messages.READ.pack(offset + len(data), size))
             if len(part) != size:
-                raise DeviceError(f"{self.name}: READ of {size} bytes gave {len(part)}: build and flash again")
+                raise DeviceError(f"{self.name}: {kind.name} of {size} bytes gave {len(part)}: build and flash again")
             data += part
             if progress is not None:
                 progress(len(data), total)
@@ -120,6 +123,49 @@ class Device:
         """Writes a round's parameters and begins it."""
         self.write_params(down, progress=progress)
         self.begin(round_number, down)
+
+    def encode_update(
+        self, bits: int, keep: int = 256, *, entropy: bool = True, error_feedback: bool = True, forget: bool = False
+    ) -> CodedUpdate:
+        """Has the board code what training has moved since the round began; `fetch_update` then reads it.
+
+        Training overwrites it. `forget`: drop the error feedback first, as what it belongs to was lost.
+
+        Raises:
+            Refused: with NOT_FEDERATED for a program without a client's state, NOT_BEGUN before a round.
+        """
+        flags = entropy * 1 | error_feedback * 2 | forget * 4
+        reply = self.session.request(MessageType.ENCODE, messages.ENCODE.pack(bits, flags, keep))
+        return CodedUpdate.unpack(reply)
+
+    def fetch_update(self, update: CodedUpdate, *, progress: Progress | None = None) -> bytes:
+        """Reads what `encode_update` has made. Raises DeviceError when its checksum does not hold."""
+        blob = self._read(MessageType.FETCH, 0, update.size, progress)
+        if zlib.crc32(blob) != update.crc32:
+            raise DeviceError(f"{self.name}: the coded update changed while it was read: train again")
+        return blob
+
+    def send_difference(
+        self, round_number: int, difference: bytes, down: bytes, *, progress: Progress | None = None
+    ) -> None:
+        """Begins a round on the parameters `down`, of which the board has an earlier version.
+
+        Args:
+            round_number: of the round.
+            difference: between the two (bench/federation/download_codec.py).
+            down: all of the new one, for its checksum.
+            progress: called with bytes done and bytes in all.
+
+        Raises:
+            Refused: with PARAMS_CORRUPT where the board had another version: `send_round` then mends it.
+        """
+        step = self.info.chunk_bytes - messages.LOAD.size
+        for at in range(0, len(difference), step):
+            part = difference[at : at + step]
+            self.session.request(MessageType.LOAD, messages.LOAD.pack(at) + part)
+            if progress is not None:
+                progress(at + len(part), len(difference))
+        self.session.request(MessageType.APPLY, messages.APPLY.pack(round_number, len(difference), zlib.crc32(down)))
 
     def train(
         self, first: int, count: int, learning_rate: float, seed: int, timeout_s: float | None = None

@@ -28,6 +28,10 @@ class MessageType(IntEnum):
     STREAM = 8
     DATA = 9
     RESET = 10
+    ENCODE = 11
+    FETCH = 12
+    LOAD = 13
+    APPLY = 14
 
 
 class ErrorCode(IntEnum):
@@ -42,6 +46,8 @@ class ErrorCode(IntEnum):
     PARAMS_CORRUPT = 7
     DATA_MISMATCH = 8
     NOT_BEGUN = 9
+    NOT_FEDERATED = 10
+    UPDATE_MALFORMED = 11
 
 
 REASONS = {
@@ -53,6 +59,8 @@ REASONS = {
     ErrorCode.DATA_CORRUPT: "its data partition fails its checksum: flash its shard again",
     ErrorCode.PARAMS_CORRUPT: "the parameters on the board are not those that were sent: send them again",
     ErrorCode.DATA_MISMATCH: "its shard has another sample size or classes than the program: flash its shard",
+    ErrorCode.NOT_FEDERATED: "its program keeps no client's state: build it with `federated`",
+    ErrorCode.UPDATE_MALFORMED: "settings or a difference that its codec does not take: firmware and bench differ",
     ErrorCode.NOT_BEGUN: "no round has begun since it started: send parameters and BEGIN",
 }
 
@@ -70,6 +78,7 @@ class Capability(IntFlag):
     DATA = 1
     STREAM = 2
     FPU = 4
+    FEDERATION = 8
 
 
 class ResetCause(IntEnum):
@@ -228,6 +237,7 @@ class Stats:
 
 
 _RESULT = struct.Struct("<IIQIIQ")
+RESULT_BYTES = _RESULT.size
 
 
 @dataclass(frozen=True)
@@ -272,6 +282,20 @@ class TrainResult:
 
 
 _DATA = struct.Struct("<BBHIIIII16s")
+
+
+@dataclass(frozen=True)
+class CodedUpdate:
+    """What ENCODE replies: bytes of the update, their CRC-32, and how many values were clipped."""
+
+    size: int
+    crc32: int
+    clipped: int
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Self:
+        """Of a payload."""
+        return cls(*(int(value) for value in _unpack(ENCODED, payload, "coded update")))
 
 
 @dataclass(frozen=True)
@@ -327,4 +351,9 @@ BEGIN = struct.Struct("<II")  # round, CRC-32 of the parameters that were sent d
 TRAIN = struct.Struct("<IIII")  # first, count, learning rate Q16.16, seed
 EVALUATE = struct.Struct("<II")  # first, count
 STREAM = struct.Struct("<IIHH")  # learning rate Q16.16, seed, count, 0; then the records
+ENCODE = struct.Struct("<BBH")  # bits, flags: 1 entropy, 2 error feedback, 4 forget it first; keep of 256
+ENCODED = struct.Struct("<III")  # of the update: bytes, CRC-32; values that were clipped
+FETCH = READ  # from the exchange buffer
+LOAD = WRITE  # to it
+APPLY = struct.Struct("<III")  # round; bytes of the difference; CRC-32 of the parameters that come of it
 STATS = struct.Struct("<B")  # repaint

@@ -24,6 +24,10 @@ enum class Type : uint8_t {
   kStream = 8,
   kData = 9,
   kReset = 10,
+  kEncode = 11,
+  kFetch = 12,
+  kLoad = 13,
+  kApply = 14,
 };
 
 enum class ErrorCode : uint8_t {
@@ -36,12 +40,15 @@ enum class ErrorCode : uint8_t {
   kParamsCorrupt = 7,
   kDataMismatch = 8,  // the partition's sample size or classes are not the program's
   kNotBegun = 9,
+  kNotFederated = 10,     // the program has no client's state: updates do not travel coded
+  kUpdateMalformed = 11,  // settings or a difference that cannot be
 };
 
 // HelloReply::capabilities
 inline constexpr uint16_t kCapabilityData = 1;    // trains on a flashed data partition: TRAIN, EVALUATE, DATA
 inline constexpr uint16_t kCapabilityStream = 2;  // trains on samples sent: STREAM
 inline constexpr uint16_t kCapabilityFpu = 4;
+inline constexpr uint16_t kCapabilityFederation = 8;  // codes updates: ENCODE, FETCH, LOAD, APPLY
 
 struct HelloRequest {
   uint8_t protocol;
@@ -148,6 +155,33 @@ struct DataReply {
 };
 static_assert(sizeof(DataReply) == 40);
 
+// Codes the update since BEGIN or APPLY into the exchange buffer, which training overwrites.
+struct EncodeRequest {
+  uint8_t bits;
+  uint8_t flags;  // 1 entropy coding, 2 error feedback, 4 forget the error feedback first
+  uint16_t keep;  // of 256
+};
+static_assert(sizeof(EncodeRequest) == 4);
+
+struct EncodeReply {
+  uint32_t bytes, crc32;  // of the update
+  uint32_t clipped;
+};
+static_assert(sizeof(EncodeReply) == 12);
+
+struct LoadRequest {  // then the bytes, for the exchange buffer
+  uint32_t offset;
+};
+static_assert(sizeof(LoadRequest) == 4);
+
+// Applies the difference in the exchange buffer to the base, and begins a round with that.
+struct ApplyRequest {
+  uint32_t round;
+  uint32_t bytes;  // of the difference
+  uint32_t crc32;  // of what the parameters then are: params[0, down_bytes)
+};
+static_assert(sizeof(ApplyRequest) == 12);
+
 struct ErrorReply {
   uint8_t code;  // ErrorCode
   uint8_t reserved[3];
@@ -173,8 +207,12 @@ inline constexpr RequestShape kRequestShapes[] = {
     {sizeof(StreamRequest), true},
     {0, false},
     {0, false},
+    {sizeof(EncodeRequest), false},
+    {sizeof(ReadRequest), false},
+    {sizeof(LoadRequest), true},
+    {sizeof(ApplyRequest), false},
 };
-inline constexpr uint8_t kLastType = static_cast<uint8_t>(Type::kReset);
+inline constexpr uint8_t kLastType = static_cast<uint8_t>(Type::kApply);
 static_assert(sizeof(kRequestShapes) / sizeof(kRequestShapes[0]) == kLastType + 1U);
 
 template <typename T>

@@ -7,6 +7,7 @@
 #include "hal/hal.hpp"
 #include "src/checksum.hpp"
 #include "src/data_partition.hpp"
+#include "src/exchange.hpp"
 #include "src/image.hpp"
 #include "src/storage.hpp"
 #include "src/text.hpp"
@@ -53,6 +54,7 @@ void hello(Reply& reply) {
 #if defined(__ARM_FP)
   hello.capabilities |= link::kCapabilityFpu;
 #endif
+  if (exchange::kFederated) hello.capabilities |= link::kCapabilityFederation;
   std::memcpy(hello.build_id, self.build_id, sizeof hello.build_id);
   hello.image_crc32 = image_crc32();
   hello.image_crc32_expected = self.image_crc32;
@@ -116,6 +118,19 @@ void read(const Request& request, Reply& reply) {
 void begin(const Request& request, Reply& reply) {
   const uint32_t crc = link::crc32(storage::params, kProgram.down_bytes);
   if (crc != request.fields<link::BeginRequest>().crc32) return reply.fail(ErrorCode::kParamsCorrupt, crc);
+  exchange::begun();
+  kProgram.begin(storage::params);
+  g_begun = true;
+}
+
+void encode(const Request& request, Reply& reply) {
+  if (!g_begun) return reply.fail(ErrorCode::kNotBegun);
+  exchange::encode(request.fields<link::EncodeRequest>(), reply);
+}
+
+void apply(const Request& request, Reply& reply) {
+  g_begun = false;
+  if (!exchange::apply(request.fields<link::ApplyRequest>(), reply)) return;
   kProgram.begin(storage::params);
   g_begun = true;
 }
@@ -202,6 +217,14 @@ void execute(void* session, const Request& request, Reply& reply) {
       return stream(request, reply);
     case link::Type::kData:
       return data_info(reply);
+    case link::Type::kEncode:
+      return encode(request, reply);
+    case link::Type::kFetch:
+      return exchange::fetch(request.fields<link::ReadRequest>(), reply);
+    case link::Type::kLoad:
+      return exchange::load(request, reply);
+    case link::Type::kApply:
+      return apply(request, reply);
     case link::Type::kReset:
       return;  // the command loop resets once the reply is out
   }

@@ -51,6 +51,22 @@ def test_predicted_is_measured(recipe: Recipe, env: str) -> None:
     assert sum(layer["macs_forward"] for layer in run.by_layer()) * recipe.batch == figures["macs_forward"]
 
 
+def test_mcunet_trains_in_the_memory_of_an_stm32l475() -> None:
+    """With little left, what is left is reserved for the stack."""
+    said: list[str] = []
+    planned = make_plan(Recipe("mcunet-5fps", "tte-49kb", name="test_step_mcunet"), "b_l475e_iot01a", said.append)
+    assert planned.fits
+    assert any("for the stack of at most" in line for line in said)
+    run = step_on_core(planned)
+    predicted, figures = planned.footprint.keys(), run.figures
+    assert figures["sram_total_bytes"] - figures["sram_stack_bytes"] == (
+        predicted["sram_static_bytes"] + predicted["sram_arena_bytes"]
+    )
+    assert figures["sram_stack_bytes"] <= predicted["sram_stack_bytes"]
+    assert figures["sram_total_bytes"] <= 98304, "all that the board has"
+    assert figures["instructions"] <= 70_000_000
+
+
 def test_an_instruction_count_does_not_depend_on_the_data() -> None:
     planned = make_plan(CASES[1][0], CASES[1][1])
     counts = {step_on_core(planned, seed=seed).figures["instructions"] for seed in (1, 2)}
