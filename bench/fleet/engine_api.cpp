@@ -1,6 +1,8 @@
 // The flat interface through which the host drives a program: compiled with it into a shared library. No state of its
 // own.
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "engine/program.hpp"
 
@@ -37,17 +39,41 @@ void engine_infer(const uint8_t* params, uint8_t* arena, const int8_t* samples, 
   }
 }
 
-// Step i trains on sample order[i] with seed + i, as the board's TRAIN does on its partition.
-void engine_train(uint8_t* params, uint8_t* arena, const int8_t* samples, const uint8_t* labels, const uint32_t* order,
-                  uint32_t steps, uint32_t learning_rate_q16, uint32_t seed, EngineTotals* totals) {
-  for (uint32_t i = 0; i < steps; ++i) {
-    const uint8_t label = labels[order[i]];
+// A client's local training. Samples are order[0 ... steps), or first, first + 1, ... modulo count where order is null.
+struct EngineJob {
+  const uint8_t* given;
+  uint8_t* params;
+  const int8_t* samples;
+  const uint8_t* labels;
+  const uint32_t* order;
+  uint32_t given_bytes, count, first, steps, seed;
+  EngineTotals totals;
+};
+
+// Step i has seed + i, as the board's TRAIN has it on its partition.
+static void train(EngineJob& job, uint8_t* arena, uint32_t learning_rate_q16) {
+  std::memcpy(job.params, job.given, job.given_bytes);
+  if (job.given_bytes < kProgram.params_bytes) kProgram.begin(job.params);
+  for (uint32_t i = 0; i < job.steps; ++i) {
+    const uint32_t index = job.order != nullptr ? job.order[i] : (job.first + i) % job.count;
+    const uint8_t label = job.labels[index];
     const ftte::StepResult result =
-        kProgram.step(params, arena, samples + order[i] * kProgram.sample_bytes, label, learning_rate_q16, seed + i);
-    totals->loss_q16 += result.loss_q16;
-    totals->correct += result.predicted == label ? 1 : 0;
-    totals->saturated += result.saturated;
-    ++totals->samples;
+        kProgram.step(job.params, arena, job.samples + static_cast<size_t>(index) * kProgram.sample_bytes, label,
+                      learning_rate_q16, job.seed + i);
+    job.totals.loss_q16 += result.loss_q16;
+    job.totals.correct += result.predicted == label ? 1 : 0;
+    job.totals.saturated += result.saturated;
+    ++job.totals.samples;
+  }
+}
+
+// Threads may call this at the same time with the same jobs and `next`, each with an arena of its own: a job is taken
+// by one of them.
+void engine_train(EngineJob* jobs, uint32_t count, uint32_t* next, uint8_t* arena, uint32_t learning_rate_q16) {
+  for (;;) {
+    const uint32_t index = __atomic_fetch_add(next, 1U, __ATOMIC_RELAXED);
+    if (index >= count) return;
+    train(jobs[index], arena, learning_rate_q16);
   }
 }
 

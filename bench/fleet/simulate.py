@@ -1,0 +1,165 @@
+"""A federation over thousands of simulated clients: the server's core, virtual time, and the host-compiled engine.
+
+Clients train in threads, on all cores; what happens, and in which order, depends on virtual times alone, so a result
+depends on the seed and not on how many threads there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from bench.federation.clock import Pending, Simulation
+from bench.federation.events import Action, Assign, Event, Failed, Form, Refused, Stepped, Update
+from bench.federation.settings import FederationSettings, make_core
+from bench.fleet.population import Pool
+from bench.fleet.trainer import Job, Trainer, Turn, Vector
+from bench.link.size import Wire, write
+
+
+@dataclass(frozen=True)
+class Point:
+    """The model after so many server steps: virtual seconds, updates that went in, bytes on all wires until then (down
+    and up, framing included), and how it does on the samples to judge by."""
+
+    at: float
+    version: int
+    updates: int
+    down: int
+    up: int
+    accuracy: float
+    loss: float
+
+
+@dataclass
+class Trace:
+    """A run: points in order, the final model, and counts of what was refused or cancelled."""
+
+    points: list[Point] = field(default_factory=list)
+    weights: Vector | None = None
+    refused: int = 0
+    cancelled: int = 0
+    clipped: int = 0
+
+    def first(self, accuracy: float) -> Point | None:
+        """The first point that reaches an accuracy, or None."""
+        return next((point for point in self.points if point.accuracy >= accuracy), None)
+
+
+def simulate(
+    settings: FederationSettings,
+    trainer: Trainer,
+    judge: Pool,
+    seed: int,
+    every: int = 1,
+    threads: int | None = None,
+    progress: Callable[[Point], None] = lambda _point: None,
+) -> Trace:
+    """Runs a federation to its end.
+
+    Args:
+        settings: strategy, participation, and when it ends.
+        trainer: the program and its clients.
+        judge: samples that the model is judged by after each `every` steps, and at the beginning and the end.
+        seed: of who is chosen.
+        every: server steps between points.
+        threads: that train; as many as there are cores if None.
+        progress: called with each point.
+
+    Raises:
+        ConfigError: the strategy does not go with its participation.
+        InfrastructureError: it stands still, as no client is left.
+    """
+    names = [f"{index:06d}" for index in range(len(trainer.population))]
+    core = make_core(settings, trainer.initial(), names, seed)
+    run = _Run(trainer, judge, every, progress)
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        clients = {name: _Client(index, run, pool) for index, name in enumerate(names)}
+        simulation = Simulation(core, clients, observe=lambda event, actions: run.observe(simulation, event, actions))
+        run.judge_now(simulation)
+        simulation.run()
+    if run.trace.points[-1].version != core.version:
+        run.judge_now(simulation)
+    run.trace.weights = core.weights
+    return run.trace
+
+
+@dataclass
+class _Run:
+    trainer: Trainer
+    judge: Pool
+    every: int
+    progress: Callable[[Point], None]
+    trace: Trace = field(default_factory=Trace)
+    wire: Wire = field(default_factory=lambda: Wire(0, 0))
+    published: int = -1
+
+    def publish(self, version: int, weights: Vector) -> None:
+        """Once for each version that someone is sent."""
+        if version != self.published:
+            self.trainer.publish(version, weights)
+            self.published = version
+
+    def observe(self, simulation: Simulation, _event: Event, actions: Sequence[Action]) -> None:
+        for action in actions:
+            self.trace.refused += isinstance(action, Refused)
+            if isinstance(action, Stepped) and action.version % self.every == 0:
+                self.judge_now(simulation)
+
+    def judge_now(self, simulation: Simulation) -> None:
+        core, trainer = simulation.core, self.trainer
+        down = trainer.engine.plan.encode_down(trainer.unflat(core.weights))
+        found = trainer.engine.infer(trainer.engine.begin(down), self.judge.x, self.judge.y)
+        point = Point(
+            simulation.now, core.version, core.updates, self.wire.down, self.wire.up, found.accuracy, found.loss
+        )
+        self.trace.points.append(point)
+        self.progress(point)
+
+
+@dataclass(frozen=True)
+class _Client:
+    """One of the core's clients."""
+
+    index: int
+    run: _Run
+    pool: ThreadPoolExecutor
+
+    def start(self, job: Assign, weights: Vector, now: float) -> Pending:
+        trainer = self.run.trainer
+        self.run.publish(job.version, weights)
+        own = trainer.job(self.index, job.version)
+        return _Work(self.run, job, own, weights, now, self.pool.submit(trainer.run, own))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A job under way. What it changes is changed when its answer is taken, in the loop's own thread."""
+
+    run: _Run
+    job: Assign
+    own: Job
+    weights: Vector
+    began: float
+    future: Future[Turn]
+
+    @property
+    def earliest(self) -> float:
+        return self.began + self.run.trainer.at_least_s(self.own.client)
+
+    def finish(self) -> Update | Failed:
+        turn = self.future.result()
+        self.run.trainer.keep(self.own, turn)
+        self.run.wire += turn.wire
+        self.run.trace.clipped += turn.clipped
+        vector = turn.delta if self.job.form is Form.DELTA else self.weights + turn.delta
+        at = self.began + turn.seconds
+        return Update(at, self.job.client, self.job.job, self.job.version, vector, turn.samples, self.job.form)
+
+    def cancel(self) -> None:
+        """What it was sent has been sent."""
+        self.future.cancel()
+        self.run.trace.cancelled += 1
+        self.run.wire += write(self.own.sent, self.run.trainer.device.chunk)
