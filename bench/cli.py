@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from bench import verbs, verbs_model, verbs_place
+from bench import verbs, verbs_choose, verbs_model, verbs_place
 from bench.build import project_root
 from bench.compiler.scheme import scheme_help
 from bench.errors import BenchError, ConfigError
@@ -80,6 +80,15 @@ examples:
   bench place net.csv --capacity 65536 --time-limit 600 --json
 
 exit code 0 if all blocks are placed, 1 if it is proved that they cannot be, or if the search gave up: it says which
+"""
+_CHOOSE_EXAMPLES = """\
+Trains each parameter group (a layer's bias, or the weights of some of its input channels) alone on the host-compiled
+engine, and looks for the subset with the greatest sum of gains whose planned SRAM, federation state included, fits.
+
+examples:
+  bench choose lenet-5 --input 28x28x1 --budget 65536 --most 25
+  bench choose mine.onnx --data public.npz --env microbit --output mine.toml
+  bench plan mine.onnx --scheme sparse:mine.toml --env microbit
 """
 _STEP_EXAMPLES = """\
 examples:
@@ -182,6 +191,7 @@ def _add_models(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     step.add_argument("--witness", action="store_true",
                       help="let the emulator watch every store, beside the image's own figures")  # fmt: skip
     step.set_defaults(call=verbs_model.step)
+    _add_choose(verbs_)
     place = verbs_.add_parser(
         "place",
         help="place blocks of a file in memory, exactly: does it fit, and what is the least?",
@@ -198,13 +208,45 @@ def _add_models(verbs_: argparse._SubParsersAction[_Parser]) -> None:
         _common(verb)
 
 
+def _add_choose(verbs_: argparse._SubParsersAction[_Parser]) -> None:
+    choose = verbs_.add_parser(
+        "choose",
+        help="find out which parameters are worth training, and choose the best of them that fit a board",
+        **_with(_CHOOSE_EXAMPLES),
+    )
+    choose.add_argument("model", help=f"an ONNX file, or one of {', '.join(zoo_names())}")
+    choose.add_argument("--env", default="netduinoplus2", metavar="ENV",
+                        help="the weakest kind of board of the cohort; default: %(default)s")  # fmt: skip
+    choose.add_argument("--budget", type=int, metavar="BYTES", help="of its RAM, instead of all of it")
+    choose.add_argument("--most", type=float, metavar="PERCENT", help="of the parameters, at most")
+    choose.add_argument("--dtype", choices=("int8", "float32"), default="int8")
+    choose.add_argument("--data", type=Path, metavar="FILE.npz",
+                        help="samples: x float [n, h, w, c] and y [n]; default: Fashion-MNIST as strange sensors see "
+                        "it")  # fmt: skip
+    choose.add_argument("--input", metavar="HxWxC", help="another input shape of a zoo model")
+    choose.add_argument("--steps", type=int, default=2000, metavar="N",
+                        help="that each group is trained alone; default: %(default)s")  # fmt: skip
+    choose.add_argument("--rate", type=float, default=0.01, help="learning rate; default: %(default)s")
+    choose.add_argument("--pretrain", type=int, metavar="N",
+                        help="float32 steps before; default: 20000 for a zoo model, none for a file")  # fmt: skip
+    choose.add_argument("--seed", type=int, default=0)
+    choose.add_argument(
+        "--output", type=Path, metavar="FILE.toml", help="write the scheme, for --scheme sparse:FILE.toml"
+    )
+    choose.set_defaults(call=verbs_choose.choose)
+    _common(choose)
+
+
 def _model(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("model", help=f"an ONNX file, or one of {', '.join(zoo_names())}")
     verb.add_argument("--scheme", default="full", help="which parameters train; default: all")
     verb.add_argument("--dtype", choices=("int8", "float32"), default="int8")
     verb.add_argument("--batch", type=int, default=1, metavar="N", help="gather the gradients of N samples; default: 1")
-    verb.add_argument("--rule", choices=("compensated", "truncated"), default="compensated",
-                      help="of int8 updates; truncated loses small steps and is there to be compared with")  # fmt: skip
+    verb.add_argument("--rule", choices=("compensated", "compensated4", "truncated"),
+                      help="of int8 updates: what is below a weight's unit is kept in 8 bits (the default), in 4 (that "
+                      "of scheme tte-49kb), or is lost (to be compared with)")  # fmt: skip
+    verb.add_argument("--federated", action="store_true",
+                      help="with a client's state for coded updates: base copy and error feedback")  # fmt: skip
     verb.add_argument("--loss", choices=("softmax_cross_entropy", "mean_squared_error"), help="instead of the model's")
     verb.add_argument(
         "--input",

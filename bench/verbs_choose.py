@@ -1,0 +1,127 @@
+"""`bench choose`: which parameters are worth training within a board's memory."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.benchmarks.files import cache_folder
+from bench.compiler.recipe import Recipe, load_model
+from bench.errors import ConfigError
+from bench.model.graph import Graph
+from bench.model.zoo import zoo_names
+from bench.progress import Reporter
+from bench.rack.manifest import load_manifest
+from bench.results.files import write_atomically
+from bench.selection.contribution import Contribution, contributions
+from bench.selection.groups import Group, groups_of, parameters
+from bench.selection.pick import Pick, pick
+from bench.selection.tasks import from_fashion_mnist, from_file, pretrained
+from bench.verbs_model import shape_of
+
+_PRETRAINING = 20_000
+"""Steps that a zoo model, whose weights are random, gets unless told otherwise."""
+
+
+def choose(options: Namespace) -> int:
+    """`bench choose`."""
+    reporter = Reporter()
+    graph = load_model(Recipe(options.model, input_shape=shape_of(options.input), seed=options.seed))
+    public = from_file(options.data, graph, options.seed) if options.data else from_fashion_mnist(graph, options.seed)
+    steps = options.pretrain
+    if steps is None:
+        steps = _PRETRAINING if options.model in zoo_names() else 0
+    if steps < 0 or options.steps < 1:
+        raise ConfigError(f"--pretrain {steps}, --steps {options.steps}: 0 or more, and 1 or more")
+    if steps:
+        reporter.say(f"pretraining {graph.name}: {steps} float32 steps")
+    graph = pretrained(graph, public.pretrain, steps, options.rate, options.seed)
+    manifest = load_manifest(options.env)
+    budget = manifest.ram.size if options.budget is None else options.budget
+    groups = groups_of(graph)
+    reporter.say(f"training each of {len(groups)} groups alone, {options.steps} steps")
+    task, cache = public.task(options.steps, options.rate, options.seed), cache_folder().parent / "selection"
+    with reporter:
+        found = contributions(
+            graph, groups, task, cache, options.dtype, lambda done, total: reporter.count("groups", done, total)
+        )
+    most = None if options.most is None else int(graph.parameters * options.most / 100)
+    chosen = pick(graph, {c.group: c.gain for c in found}, manifest, budget, options.dtype, most, reporter.say)
+    if options.output is not None:
+        write_atomically(options.output, scheme_text(chosen.selection.groups).encode())
+    document = _document(graph, options.env, budget, found, chosen, options.output)
+    if options.json:
+        print(json.dumps(document, indent=2), flush=True)
+    else:
+        _show(graph, found, document)
+    return 0
+
+
+def scheme_text(groups: Sequence[Group]) -> str:
+    """A scheme file (`--scheme sparse:FILE.toml`) that trains these groups."""
+    layers: dict[str, dict[str, Any]] = {}
+    for group in groups:
+        entry = layers.setdefault(group.layer, {"bias": "false", "channels": 0})
+        if group.channels == 0:
+            entry["bias"] = "true"
+        else:
+            entry["channels"] = group.channels
+    parts = [
+        f'[[layer]]\nname = "{name}"\nbias = {e["bias"]}\nchannels = {e["channels"]}\n' for name, e in layers.items()
+    ]
+    return "\n".join(parts)
+
+
+def _document(
+    graph: Graph, env: str, budget: int, found: Sequence[Contribution], chosen: Pick, output: Path | None
+) -> dict[str, Any]:
+    selection = chosen.selection
+    return {
+        "model": graph.name,
+        "env": env,
+        "budget_bytes": budget,
+        "scheme": selection.scheme,
+        "file": None if output is None else str(output),
+        "parameters": selection.parameters,
+        "of_parameters": graph.parameters,
+        "sram_total_bytes": chosen.planned.footprint.total_bytes,
+        "sram_federation_bytes": chosen.bytes - chosen.planned.footprint.total_bytes,
+        "gain": selection.gain,
+        "gain_bound": selection.bound,
+        "groups": [
+            {
+                "group": c.group.text,
+                "parameters": parameters(graph, c.group),
+                "gain": c.gain,
+                "accuracy_before": c.accuracy_before,
+                "accuracy_after": c.accuracy_after,
+                "chosen": c.group in selection.groups,
+            }
+            for c in found
+        ],
+    }
+
+
+def _show(graph: Graph, found: Sequence[Contribution], document: dict[str, Any]) -> None:
+    table = Table(title=f"{graph.name}: what each group is worth alone")
+    for name in ("group", "parameters", "loss falls by", "accuracy", "chosen"):
+        table.add_column(name, justify="left" if name == "group" else "right")
+    for c, row in zip(found, document["groups"], strict=True):
+        accuracy = f"{c.accuracy_before:.3f} → {c.accuracy_after:.3f}"
+        table.add_row(row["group"], str(row["parameters"]), f"{c.gain:.3f}", accuracy, "yes" if row["chosen"] else "")
+    console = Console()
+    console.print(table)
+    taken = document["sram_total_bytes"] + document["sram_federation_bytes"]
+    console.print(
+        f"trains {document['parameters']} of {document['of_parameters']} parameters in {taken} of "
+        f"{document['budget_bytes']} bytes, of which {document['sram_federation_bytes']} are the federation's; sum of "
+        f"gains {document['gain']:.3f}, no subset's is above {document['gain_bound']:.3f}",
+        highlight=False,
+    )
+    console.print(f"--scheme {document['scheme']}", highlight=False, soft_wrap=True)
