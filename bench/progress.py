@@ -49,6 +49,15 @@ class Reporter:
         """A line that stays."""
         self.console.print(text, markup=False, soft_wrap=True)
 
+    def count(self, what: str, done: int, total: int) -> None:
+        """So many of a whole are done: a bar on a terminal, elsewhere a line for every tenth."""
+        with self._lock:
+            if what not in self._tasks:
+                self._tasks[what] = self._bars.add_task(what, total=total)
+            self._bars.update(self._tasks[what], completed=done, total=total)
+        if not self.console.is_terminal and (done == total or done * 10 // total > (done - 1) * 10 // total):
+            self.say(f"  {what}: {done} of {total}")
+
     def board_step(self, board: str, text: str) -> None:
         """What is being done to a board now."""
         self.say(f"  {board}: {text}")

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import ConfigError
+from bench.model.plan import Rule
 
 SHIPPED = Path(__file__).parent.parent / "experiments"
 
@@ -29,8 +30,8 @@ class Variant(_Section):
     dtype: Literal["int8", "float32"] = "int8"
     batch: int = Field(default=1, ge=1, le=256)
     """Samples whose gradients are gathered before the weights move."""
-    rule: Literal["compensated", "truncated"] = "compensated"
-    """Of int8 updates; the truncated one is there to be compared with."""
+    rule: Rule | None = None
+    """Of int8 updates: see `bench plan --help`. None: the scheme's own."""
     learning_rate: float = Field(gt=0, le=1)
     """Step size at round 1."""
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)

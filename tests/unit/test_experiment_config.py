@@ -38,9 +38,7 @@ def test_reads_an_experiment(tmp_path: Path) -> None:
     experiment = load_experiment(write(tmp_path, GOOD))
     assert experiment.name == "small"
     assert experiment.model.source == "demo-cnn"
-    assert [(v.scheme, v.dtype, v.batch, v.rule) for v in experiment.model.variants] == [
-        ("last-1", "int8", 1, "compensated")
-    ]
+    assert [(v.scheme, v.dtype, v.batch, v.rule) for v in experiment.model.variants] == [("last-1", "int8", 1, None)]
     assert experiment.model.variants[0].rate(1) == 0.01
     assert experiment.model.variants[0].rate(3) == pytest.approx(0.0025)
     assert experiment.federation.strategy == "fedavg"

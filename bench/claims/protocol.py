@@ -1,0 +1,115 @@
+"""What an experiment of the claims page is: its file, validated whole."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bench.compiler.differentiate import Dtype
+from bench.errors import ConfigError
+from bench.federation.settings import FederationSettings, parse_federation
+
+DEFAULT = Path(__file__).parent.parent / "experiments" / "claims.toml"
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Count = Annotated[int, Field(ge=1)]
+_Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Protocol(_Strict):
+    """What all arms share."""
+
+    dataset: Literal["fashion-mnist", "cifar10"]
+    folder: Path | None = None
+    """Where CIFAR-10's binary files are."""
+    model: str
+    input_shape: tuple[int, int, int]
+    pretrain_samples: _Count
+    pretrain_steps: Annotated[int, Field(ge=0)]
+    """0 starts from scratch."""
+    pretrain_rate: _Rate
+    clients: _Count
+    samples: _Count
+    alpha: float = Field(gt=0)
+    """Dirichlet's concentration; inf for identical mixtures."""
+    straggler_share: _Share
+    slowdown: float = Field(ge=1)
+    fraction: float = Field(gt=0, le=1)
+    local_steps: _Count
+    board: str
+    judge_samples: _Count
+    seeds: tuple[int, ...] = Field(min_length=1)
+    target: _Share
+    share_of_parameters: _Share
+
+    @property
+    def at_once(self) -> int:
+        """Clients that work at a time."""
+        return max(1, round(self.fraction * self.clients))
+
+
+class Arm(_Strict):
+    """One strategy with its program."""
+
+    dtype: Dtype
+    scheme: str = "full"
+    budget_bytes: int | None = None
+    """w* is chosen within this many bytes of SRAM, federation state included, in place of `scheme`."""
+    learning_rate: _Rate
+    bits: Literal[1, 2, 4, 8] | None = None
+    """Of coded updates; None sends models whole, both ways."""
+    keep: Annotated[int, Field(ge=1, le=256)] = 256
+    """Of 256 values so many are sent, the largest."""
+    error_feedback: bool = True
+    deadline_turns: float | None = Field(default=None, gt=0)
+    """A deadline in turns of a client that is not slow."""
+    federation: dict[str, Any]
+
+    def settings(self, at_once: int, turn_s: float) -> FederationSettings:
+        """With so many clients at a time, and what a turn takes. Raises ConfigError as parse_federation does."""
+        section = dict(self.federation)
+        key = "clients_per_round" if section.get("strategy") in ("fedavg", "fedprox") else "concurrency"
+        section.setdefault(key, at_once)
+        if self.deadline_turns is not None:
+            section.setdefault("deadline_s", self.deadline_turns * turn_s)
+        return parse_federation(section)
+
+
+class Experiment(_Strict):
+    """A file."""
+
+    protocol: Protocol
+    arms: dict[str, Arm] = Field(min_length=1)
+
+    @field_validator("arms")
+    @classmethod
+    def _well_formed(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        for name, arm in arms.items():
+            try:
+                arm.settings(1, 1.0)
+            except ConfigError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return arms
+
+    def varied(self, arms: dict[str, Arm] | None = None, **changes: Any) -> Experiment:
+        """The same with another protocol, and other arms if given."""
+        protocol = Protocol.model_validate(self.protocol.model_dump() | changes)
+        return Experiment(protocol=protocol, arms=self.arms if arms is None else arms)
+
+
+def load_experiment(path: Path = DEFAULT) -> Experiment:
+    """Reads an experiment. Raises ConfigError that names the file and every wrong field."""
+    try:
+        return Experiment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except ValidationError as error:
+        problems = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(f"{path}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error
