@@ -41,7 +41,7 @@ def churn() -> Iterator[Event]:
     at, number = 0.0, 0
     while True:
         at, number = at + 0.7, number + 1
-        name = f"client-{int(chance('who', number // 2) * 20):05}"
+        name = f"client-{int(chance('who', (number - 1) // 2) * 20):05}"
         yield Left(at, name) if number % 2 else Joined(at, name)
 
 
