@@ -210,7 +210,7 @@ void scatter(const Conv2dShape& s, const T* gy, const Stored* weights, T* gx) {
   const int32_t step = s.kernel_h * part.row;
   for (int32_t oy = s.out_h; oy-- > 0;) {
     for (int32_t ox = s.out_w; ox-- > 0;) {
-      const float* const slope = gy + (oy * s.out_w + ox) * s.out_c;
+      const T* const slope = gy + (oy * s.out_w + ox) * s.out_c;
       for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
         T* to = canvas.at + (oy * s.stride_h + ky) * canvas.row + ox * s.stride_w * s.in_c;
         const T* row = part.weights + ky * part.row;
