@@ -12,7 +12,7 @@ from bench.compiler.differentiate import Dtype
 from bench.errors import ConfigError
 from bench.federation.settings import FederationSettings, parse_federation
 
-DEFAULT = Path(__file__).parent.parent / "experiments" / "claims.toml"
+DEFAULT = Path(__file__).parent.parent / "experiments" / "fleet" / "claims.toml"
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=1)]
