@@ -12,12 +12,12 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bench.federation.client import Update
+from bench.federation.client import Trained
 from bench.results.table import Measurement
 
 
 class Reporter:
-    """Carries out `bench.federation.server.Observer`, and takes all other steps; safe to call from several threads."""
+    """Carries out `bench.federation.observer.Observer`, and takes all other steps; safe in several threads."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False)
@@ -62,17 +62,13 @@ class Reporter:
         """What is being done to a board now."""
         self.say(f"  {board}: {text}")
 
-    def round_started(self, variant: str, round_: int, rounds: int, clients: Sequence[str]) -> None:
+    def client_started(self, variant: str, round_: int, rounds: int | None, client: str) -> None:
         """See Observer."""
+        text = f"{variant} round {round_}" + (f"/{rounds}" if rounds else "") + f" {client}"
         with self._lock:
-            for task in self._tasks.values():
-                self._bars.remove_task(task)
-            self._tasks = {
-                name: self._bars.add_task(f"{variant} round {round_}/{rounds} {name}", total=None) for name in clients
-            }
-            self._begun = time.monotonic()
-            self._dropped = []
-            self._updates = 0
+            if client in self._tasks:
+                self._bars.remove_task(self._tasks[client])
+            self._tasks[client] = self._bars.add_task(text, total=None)
 
     def client_progress(self, client: str, done: int, total: int) -> None:
         """See Observer."""
@@ -80,29 +76,29 @@ class Reporter:
             if client in self._tasks:
                 self._bars.update(self._tasks[client], completed=done, total=total)
 
-    def client_done(self, client: str, update: Update) -> None:
+    def client_done(self, client: str, trained: Trained) -> None:
         """See Observer."""
         with self._lock:
             self._updates += 1
             if client in self._tasks:
-                self._bars.update(self._tasks[client], completed=update.samples, total=update.samples)
+                self._bars.update(self._tasks[client], completed=trained.samples, total=trained.samples)
 
     def client_dropped(self, client: str, reason: str) -> None:
         """See Observer."""
         with self._lock:
             self._dropped.append(client)
-        self.say(f"  {client} is left out of this round: {reason}")
+        self.say(f"  {client} is left out: {reason}")
 
     def round_finished(self, variant: str, round_: int, rows: Sequence[Measurement]) -> None:
         """See Observer."""
         with self._lock:
-            for task in self._tasks.values():
-                self._bars.remove_task(task)
-            self._tasks = {}
+            updates, dropped = self._updates, sorted(set(self._dropped))
+            took_s = time.monotonic() - self._begun
+            self._updates, self._dropped, self._begun = 0, [], time.monotonic()
         figures = {row.metric: row.value for row in rows if not row.board}
         text = f"{variant} round {round_}: accuracy {figures['accuracy']:.4f}, loss {figures['loss']:.3f}"
         if round_ == 0:
             self.say(f"{text} (before training)")
             return
-        dropped = f", without {', '.join(sorted(self._dropped))}" if self._dropped else ""
-        self.say(f"{text}; {self._updates} clients{dropped}, {time.monotonic() - self._begun:.1f} s")
+        without = f", without {', '.join(dropped)}" if dropped else ""
+        self.say(f"{text}; {updates} updates{without}, {took_s:.1f} s")

@@ -7,13 +7,15 @@ them. The validated form is frozen, and its digest is what a journal is tied to:
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import ConfigError
+from bench.experiment.federation import FederationPlan, Update, check_section, federation_plan
 from bench.model.plan import Rule
 
+_STRATEGIES = ("fedavg", "fedprox", "fedasync", "fedbuff", "ftte")
 SHIPPED = Path(__file__).parent.parent / "experiments"
 
 
@@ -36,6 +38,10 @@ class Variant(_Section):
     """Step size at round 1."""
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor from one round to the next."""
+    federation: dict[str, Any] | None = None
+    """In place of the experiment's, which still gives `clock` and `deadline_s` where this does not."""
+    update: Update | None = None
+    """In place of the experiment's."""
 
     def rate(self, round_: int) -> float:
         """Learning rate of a round, counted from 1."""
@@ -81,15 +87,6 @@ class Train(_Section):
     """Steps of batch 1 that a client makes in a round."""
 
 
-class Federation(_Section):
-    strategy: Literal["fedavg"] = "fedavg"
-    rounds: int = Field(ge=1, le=10_000)
-    deadline_s: float = Field(gt=0)
-    """Wall time after which a round goes on without the clients that have not answered."""
-    min_clients: int = Field(default=1, ge=1)
-    """A round with fewer updates than this is not aggregated."""
-
-
 class Cohort(_Section):
     rack: str | None = None
     """Inventory file, beside the experiment's own folder or the working folder; absent: the command's."""
@@ -107,8 +104,43 @@ class Experiment(_Section):
     model: Model
     data: Data
     train: Train
-    federation: Federation
+    federation: dict[str, Any]
+    """Strategy (FedAvg unless said otherwise) and its settings, see bench/federation/settings.py; of a rack also:
+    `deadline_s`, wall time after which a client's work is given up, and `clock`: "modelled", or "wall" for real boards,
+    whose answers are then taken as they come."""
+    update: Update | None = None
+    """How updates travel; absent: parameters travel whole."""
     cohort: Cohort = Cohort()
+
+    @field_validator("federation")
+    @classmethod
+    def _federation(cls, section: dict[str, Any]) -> dict[str, Any]:
+        return check_section(section)
+
+    @model_validator(mode="after")
+    def _variants_own(self) -> "Experiment":
+        for variant in self.model.variants:
+            if variant.federation is not None:
+                check_section(self.section_of(variant))
+        return self
+
+    def section_of(self, variant: Variant) -> dict[str, Any]:
+        """A variant's `[federation]`."""
+        if variant.federation is None:
+            return self.federation
+        shared = {key: self.federation[key] for key in ("clock", "deadline_s") if key in self.federation}
+        return shared | {"strategy": "fedavg"} | variant.federation
+
+    def federation_of(self, variant: Variant, clients: int) -> FederationPlan:
+        """A variant's federation over so many clients. Raises ConfigError naming the variant."""
+        try:
+            return federation_plan(self.section_of(variant), clients)
+        except ConfigError as error:
+            raise ConfigError(f"variant {variant.name}: {error}") from error
+
+    def update_of(self, variant: Variant) -> Update | None:
+        """How a variant's updates travel."""
+        return self.update if variant.update is None else variant.update
 
     def instead(self, source: str | None, scheme: str | None) -> "Experiment":
         """The experiment with another model, in the shape that it has, or another scheme in all variants."""
@@ -160,4 +192,6 @@ def load_experiment(name: str) -> Experiment:
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "(whole file)"
+    """Without the name of the strategy whose settings they are."""
+    parts = [str(part) for part in location if part not in _STRATEGIES]
+    return ".".join(parts) or "(whole file)"

@@ -9,35 +9,44 @@ import numpy as np
 from bench.data.fashion_mnist import Dataset
 from bench.experiment.config import Variant
 from bench.experiment.setting import Setting
-from bench.federation.client import Client
+from bench.federation.client import Client, ClientState
+from bench.federation.events import Vector
+from bench.federation.federated_run import FederatedRun, StepTaken
 from bench.federation.journal import Journal
+from bench.federation.observer import Observer
+from bench.federation.participation import Rounds
 from bench.federation.schedule import Schedule
-from bench.federation.server import FederatedRun, Observer
-from bench.federation.strategies.fedavg import Weights, fedavg
+from bench.federation.update_codec import UpdateCodec
 from bench.fleet.engine import Engine
 from bench.meters.modelled import BoardRound, modelled_round
+from bench.model.flat import flat, unflat
 from bench.model.plan import Plan, load_initial
 from bench.rack.board import Board
 from bench.results.table import Measurement, Recorder
 
 
-class PlanCodec:
-    """Parameters travel as they lie on the board: see `Plan`."""
+class PlanModel:
+    """Parameters travel as they lie on the board, see `Plan`, or through the update codec."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, codec: UpdateCodec | None) -> None:
         self._plan = plan
+        self._codec = codec
 
-    def encode_down(self, master: Weights) -> bytes:
+    @property
+    def first_state(self) -> ClientState | None:
+        """Nothing yet."""
+        return None if self._codec is None else ClientState()
+
+    def encode_down(self, weights: Vector) -> bytes:
         """Rounded to what the board stores."""
-        return self._plan.encode_down(master)
+        return self._plan.encode_down(unflat(self._plan, weights))
 
-    def decode_down(self, down: bytes) -> Weights:
-        """What was sent, as real values."""
-        return self._plan.decode(down)
-
-    def decode_up(self, params: bytes) -> Weights:
-        """What came back, as real values. Raises ConfigError for another size."""
-        return self._plan.decode(params)
+    def change(self, update: bytes, down: bytes) -> Vector:
+        """By how much a board has moved what it was sent. Raises ConfigError for another size, or no update."""
+        plan = self._plan
+        if self._codec is not None:
+            return flat(plan, self._codec.to_real(self._codec.decode(update)))
+        return flat(plan, plan.decode(update)) - flat(plan, plan.decode(down))
 
 
 def federate(
@@ -49,29 +58,38 @@ def federate(
     run: str,
     observer: Observer,
 ) -> None:
-    """Runs a variant's rounds over its clients; every finished round is in the journal."""
+    """Runs a variant's federation over its clients; every finished round is in the journal."""
     experiment = setting.experiment
     engine = setting.engines[variant.name]
-    schedule = Schedule(
-        rounds=experiment.federation.rounds,
-        local_samples=experiment.train.local_samples,
-        learning_rate=variant.rate,
-        deadline_s=experiment.federation.deadline_s,
-        min_clients=experiment.federation.min_clients,
-        seed=experiment.seed,
-    )
+    federation = experiment.federation_of(variant, len(clients))
 
-    def evaluate(master: Weights, round_: int, rows: Sequence[Measurement]) -> list[Measurement]:
-        recorder = Recorder(run, variant.name, round=round_)
-        figures = _evaluate(engine, engine.plan.encode_down(master), setting.dataset, recorder)
-        return figures + modelled_round(recorder, _board_rounds(boards, rows)) if rows else figures
+    def judge(step: StepTaken) -> list[Measurement]:
+        recorder = Recorder(run, variant.name, round=step.round)
+        params = engine.plan.encode_down(unflat(engine.plan, step.weights))
+        figures = _evaluate(engine, params, setting.dataset, recorder)
+        if not step.rows:
+            return figures
+        known = all(board.physical for board in boards.values()) and federation.clock == "wall"
+        figures.append(recorder.row("elapsed", step.elapsed_s, "measured" if known else "modelled"))
+        took_s = None if step.in_rounds else step.took_s
+        return figures + modelled_round(recorder, _board_rounds(boards, step.rows), took_s)
 
     FederatedRun(
-        Recorder(run, variant.name), clients, schedule, fedavg, PlanCodec(engine.plan), evaluate, journal, observer
-    ).run(load_initial(engine.plan.name))
+        Recorder(run, variant.name),
+        clients,
+        federation.settings,
+        Schedule(experiment.train.local_samples, variant.rate, experiment.seed),
+        PlanModel(engine.plan, setting.codec(variant)),
+        judge,
+        journal,
+        observer,
+        deadline_s=federation.deadline_s,
+        seed=experiment.seed,
+        clock=federation.clock,
+    ).run(flat(engine.plan, load_initial(engine.plan.name)))
 
 
-def central(setting: Setting, variant: Variant, run: str) -> list[Measurement]:
+def central(setting: Setting, variant: Variant, run: str, rounds: int) -> list[Measurement]:
     """Trains on all clients' data in one place, on the host: as many steps, in an order drawn anew for each pass.
 
     The rows' variant is the federated one's name with `_central` behind it; a round stands for as many steps as the
@@ -80,15 +98,18 @@ def central(setting: Setting, variant: Variant, run: str) -> list[Measurement]:
     experiment = setting.experiment
     engine = setting.engines[variant.name]
     samples, labels = setting.training_data()
-    per_round = experiment.train.local_samples * len(setting.cohort.shards)
-    total = per_round * experiment.federation.rounds
+    settings = experiment.federation_of(variant, len(setting.cohort.shards)).settings
+    participation = settings.participation
+    updates = participation.clients if isinstance(participation, Rounds) else settings.make().capacity or 1
+    per_round = experiment.train.local_samples * updates
+    total = per_round * rounds
     generator = np.random.default_rng(experiment.seed)
     passes = -(-total // len(samples))
     order = np.concatenate([generator.permutation(len(samples)) for _ in range(passes)])[:total]
     params = engine.begin(engine.initial())
     recorder = Recorder(run, f"{variant.name}_central")
     rows = _evaluate(engine, params, setting.dataset, recorder)
-    for round_ in range(1, experiment.federation.rounds + 1):
+    for round_ in range(1, rounds + 1):
         begun = (round_ - 1) * per_round
         params, _ = engine.train(
             params,

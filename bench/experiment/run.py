@@ -70,16 +70,17 @@ def run(
         reporter.say(f"run {folder.name}: {len(opened.boards)} boards of {setting.inventory.path}")
         for variant in setting.experiment.model.variants:
             done = journal.last_round(variant.name)
-            if done is not None and done.round >= setting.experiment.federation.rounds:
+            if done is not None and done.state and done.state["simulation"]["core"]["finished"] is not None:
                 continue  # a resumed run has nothing left to do here: its boards are not flashed for it
             _prepare_boards(setting, variant, opened, reporter)
-            clients = _clients(setting, variant, opened, folder.name)
+            clients = _clients(setting, variant, opened)
             federate(setting, variant, clients, _boards_of(setting, opened), journal, folder.name, reporter)
         rows += journal.rows()
         if setting.experiment.central:
             for variant in setting.experiment.model.variants:
                 reporter.say(f"training {variant.name} centrally on the host, for comparison")
-                rows += central(setting, variant, folder.name)
+                last = journal.last_round(variant.name)
+                rows += central(setting, variant, folder.name, 0 if last is None else last.round)
     document = summary.document(setting, folder.name, rows, journal, started, command)
     write_run(folder, document, rows)
     write_report(folder)
@@ -120,8 +121,9 @@ def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Re
     at_once(boards, bring, cancelled)
 
 
-def _clients(setting: Setting, variant: Variant, rack: Rack, run_name: str) -> list[BoardClient]:
-    plan = setting.engines[variant.name].plan
+def _clients(setting: Setting, variant: Variant, rack: Rack) -> list[BoardClient]:
+    plan, codec = setting.engines[variant.name].plan, setting.codec(variant)
+    update = setting.experiment.update_of(variant)
     streamed = setting.experiment.data.placement == "stream"
 
     def client(seat: Seat) -> BoardClient:
@@ -129,7 +131,8 @@ def _clients(setting: Setting, variant: Variant, rack: Rack, run_name: str) -> l
         if streamed:
             records = setting.records(setting.cohort.shards[seat.client])[partition.HEADER_BYTES :]
             shard = Streamed(records, seat.count)
-        return BoardClient(seat.client, rack.boards[seat.board], plan, run_name, shard)
+        checkpoint = update is None or update.checkpoint
+        return BoardClient(seat.client, rack.boards[seat.board], plan, shard, codec, checkpoint=checkpoint)
 
     return [client(seat) for seat in setting.cohort.seats[variant.name]]
 

@@ -18,6 +18,8 @@ from bench.data import fashion_mnist, partition, split
 from bench.errors import ConfigError
 from bench.experiment.cohort import Cohort, seat_clients
 from bench.experiment.config import Experiment, Variant, load_experiment
+from bench.federation.participation import Rounds
+from bench.federation.update_codec import UpdateCodec
 from bench.fleet.engine import Engine
 from bench.fleet.rehearse import rehearsed_calibration
 from bench.model.graph import Graph
@@ -44,6 +46,11 @@ class Setting:
             "plans": {name: engine.plan.plan_id.hex() for name, engine in self.engines.items()},
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def codec(self, variant: Variant) -> UpdateCodec | None:
+        """Of a variant's updates; None where parameters travel whole."""
+        update = self.experiment.update_of(variant)
+        return None if update is None else UpdateCodec(self.engines[variant.name].plan, update.codec)
 
     def records(self, indices: NDArray[np.int64]) -> bytes:
         """Samples as a data partition: its header, then a label and the features of each."""
@@ -79,10 +86,13 @@ def prepare(
     experiment = load_experiment(name).instead(source, scheme)
     inventory = load_inventory(rack or _rack_path(experiment))
     entries = inventory.select(experiment.cohort.boards)
-    if experiment.federation.min_clients > len(entries):
-        raise ConfigError(
-            f"{name}: federation.min_clients is {experiment.federation.min_clients}, the rack has {len(entries)} boards"
-        )
+    for variant in experiment.model.variants:
+        participation = experiment.federation_of(variant, len(entries)).settings.participation
+        if isinstance(participation, Rounds) and participation.min_clients > len(entries):
+            raise ConfigError(
+                f"{name}: variant {variant.name}: federation.min_clients is {participation.min_clients}, "
+                f"the rack has {len(entries)} boards"
+            )
     graph = _model(name, experiment)
     if graph.input_shape[2] != 1:
         raise ConfigError(
@@ -124,7 +134,8 @@ def _engine(experiment: Experiment, variant: Variant, graph: Graph, dataset: fas
             seed=experiment.seed,
             source=experiment.data.dataset,
         )
-    settings = Settings(variant.scheme, variant.dtype, variant.batch, variant.rule)
+    federated = experiment.update_of(variant) is not None
+    settings = Settings(variant.scheme, variant.dtype, variant.batch, variant.rule, federated)
     program = f"{experiment.name}_{variant.name}".replace("-", "_")
     program = program if program[0].isalpha() else f"run_{program}"
     write(compile_graph(graph, settings, calibration, program))

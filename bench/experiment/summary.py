@@ -94,6 +94,8 @@ def _framing(setting: Setting, rows: Sequence[Measurement]) -> list[dict[str, An
     """What framing adds to a model of 4 KB and more in the direction in which it travels: the worst of all rounds."""
     found = []
     for variant in setting.experiment.model.variants:
+        if setting.experiment.update_of(variant) is not None:
+            continue  # what travels coded is as long as it happens to be
         plan = setting.engines[variant.name].plan
         for way, size in (("down", plan.down_bytes), ("up", plan.up_bytes)):
             phase = "download" if way == "down" else "upload"
@@ -133,7 +135,8 @@ def _board(setting: Setting, name: str) -> dict[str, Any]:
 
 
 def _variant(setting: Setting, name: str) -> dict[str, Any]:
-    plan = setting.engines[name].plan
+    plan, experiment = setting.engines[name].plan, setting.experiment
+    variant = next(variant for variant in experiment.model.variants if variant.name == name)
     return {
         "program": plan.name,
         "plan_id": plan.plan_id.hex(),
@@ -143,6 +146,8 @@ def _variant(setting: Setting, name: str) -> dict[str, Any]:
         "batch": plan.batch,
         "calibration": plan.calibration,
         "arena_bytes": plan.arena_bytes,
+        "strategy": experiment.section_of(variant)["strategy"],
+        "update": None if (update := experiment.update_of(variant)) is None else update.model_dump(),
         "params_bytes": plan.params_bytes,
         "down_bytes": plan.down_bytes,
         "macs_forward": plan.macs_forward,

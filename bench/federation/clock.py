@@ -26,6 +26,7 @@ from bench.federation.events import (
     Failed,
     Finished,
     Form,
+    Left,
     SetTimer,
     Started,
     Timer,
@@ -46,8 +47,11 @@ class Pending(Protocol):
         """No answer comes before this virtual time, in seconds."""
         ...
 
-    def finish(self) -> Update | Failed:
-        """The answer; its `at` is the exact virtual time, from `earliest` on. Waits until it is computed."""
+    def finish(self) -> Update | Failed | Left:
+        """The answer; its `at` is the exact virtual time, from `earliest` on. Waits until it is computed.
+
+        Left: the client has failed, and is not there until something from outside says that it has joined again.
+        """
         ...
 
     def cancel(self) -> None:
@@ -62,6 +66,17 @@ class VirtualClient(Protocol):
         """Begins to train from `weights` [parameters], which nothing changes. Returns at once.
 
         The answer depends on these arguments alone: after a restart, work that was under way is begun again.
+        """
+        ...
+
+
+class Outside(Protocol):
+    """Events that are in no script and of no client's pending work: clients that come back, answers in real time."""
+
+    def wait(self, now: float, due: float) -> Event | None:
+        """An event with a time from `now` to `due`, or None: nothing comes before `due`.
+
+        `due` is when the loop has something to do, infinity when it has nothing. Whoever keeps real time waits here.
         """
         ...
 
@@ -114,7 +129,8 @@ class Simulation:
     """A core, its clients, and what is still to come.
 
     `script` has events from outside, such as clients that leave and join, in the order of their times. It is taken one
-    at a time, so it may be endless. An event of the script comes before others of the same time.
+    at a time, so it may be endless. An event of the script comes before others of the same time. `outside` is asked
+    before each event; work whose `earliest` is infinite is answered by it alone.
     """
 
     def __init__(
@@ -123,6 +139,7 @@ class Simulation:
         clients: Mapping[str, VirtualClient],
         script: Iterable[Event] = (),
         observe: Observe | None = None,
+        outside: Outside | None = None,
     ) -> None:
         self.core = core
         self._clients = clients
@@ -130,6 +147,7 @@ class Simulation:
         self._scripted: Event | None = next(self._script, None)
         self._taken = 0  # of the script
         self._observe = observe
+        self._outside = outside
         self._queue: list[_Entry] = []
         self._sequence = 0
         self._flights: dict[int, _Flight] = {}
@@ -188,9 +206,10 @@ class Simulation:
         clients: Mapping[str, VirtualClient],
         script: Iterable[Event] = (),
         observe: Observe | None = None,
+        outside: Outside | None = None,
     ) -> Simulation:
         """Goes on where `to_state` was asked, with a core made from `state["core"]` and the same script."""
-        simulation = cls(core, clients, itertools.islice(script, state["taken"], None), observe)
+        simulation = cls(core, clients, itertools.islice(script, state["taken"], None), observe, outside)
         simulation.now, simulation._taken = state["now"], state["taken"]
         simulation._sequence = state["sequence"]
         bases = {int(version): unpack(packed) for version, packed in state["bases"].items()}
@@ -208,7 +227,14 @@ class Simulation:
         if self._sequence == 0:
             self._sequence = 1
             return Started(self.now)
-        while self._queue or self._scripted is not None:
+        while True:
+            due = self._due()
+            if self._outside is not None and (event := self._outside.wait(self.now, due)) is not None:
+                if isinstance(event, Update) and event.job in self._flights:
+                    self._land(self._flights[event.job])
+                return event
+            if due == math.inf:
+                return None
             if self._scripted is not None and (not self._queue or self._scripted.at <= self._queue[0].at):
                 return self._take()
             entry = heapq.heappop(self._queue)
@@ -227,7 +253,11 @@ class Simulation:
             else:
                 self._timer = None
             return entry.event
-        return None
+
+    def _due(self) -> float:
+        """When the loop has something to do; infinity when it has nothing."""
+        scripted = math.inf if self._scripted is None else self._scripted.at
+        return min(scripted, self._queue[0].at) if self._queue else scripted
 
     def _take(self) -> Event | None:
         event, self._scripted = self._scripted, next(self._script, None)
@@ -279,7 +309,7 @@ class Simulation:
         return self._flights.get(entry.flight.job.job) is entry.flight
 
 
-def _answer(flight: _Flight) -> Update | Failed:
+def _answer(flight: _Flight) -> Update | Failed | Left:
     """Raises ValueError where a client breaks its promise: events before that time may have been handled already."""
     answer = flight.pending.finish()
     if not max(flight.began, flight.pending.earliest) <= answer.at < math.inf:

@@ -1,8 +1,8 @@
-"""What a run has finished, kept so that a kill at any moment loses at most the round under way.
+"""What a run has finished, kept so that a kill at any moment loses at most the server step under way.
 
-One JSON line an event, each behind the CRC-32 of its text, appended and synced to the disk before the run goes on. The
-model after a round lies in a file of its own, which is complete before the line that names it is written. A torn last
-line is what a kill in mid-write leaves: it is cut off. A wrong line anywhere else means that the file was damaged.
+One JSON line an event, each behind the CRC-32 of its text, appended and synced to disk before the run goes on. What
+a run goes on from after a step lies in a file of its own, complete before the line that names it is written. A torn
+last line is what a kill in mid-write leaves: it is cut off. A wrong line anywhere else means that the file was damaged.
 """
 
 import io
@@ -14,22 +14,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.errors import ConfigError
 from bench.results.files import sync_folder, write_atomically, writing
 from bench.results.table import Measurement
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class FinishedRound:
-    """The newest finished round of a variant: its number and the model after it."""
+    """The newest finished round (server step) of a variant: its number, and what the run goes on from after it."""
 
     round: int
-    master: Mapping[str, NDArray[np.float64]]
+    state: Mapping[str, Any]
 
 
 class Journal:
@@ -46,7 +43,7 @@ class Journal:
         self._events: list[dict[str, Any]] = []
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for torn in folder.glob(".*.npz.*"):  # a model that a kill kept from becoming whole
+            for torn in folder.glob(".*.json.*"):  # a state that a kill kept from becoming whole
                 torn.unlink()
             if self._path.exists():
                 self._load()
@@ -75,24 +72,20 @@ class Journal:
                 sync_folder(self._folder)
         self._events.append(entry)
 
-    def finish_round(
-        self, variant: str, round_: int, master: Mapping[str, NDArray[np.float64]], rows: Sequence[Measurement]
-    ) -> None:
-        """Keeps the model after a round and the round's rows."""
-        name = f"{variant}-{round_:05d}.npz"
-        buffer = io.BytesIO()
-        np.savez(buffer, *(np.asarray(value, dtype=np.float64) for value in master.values()))
-        write_atomically(self._folder / name, buffer.getvalue())
+    def finish_round(self, variant: str, round_: int, state: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
+        """Keeps what the run goes on from after a round, as JSON can hold it, and the round's rows."""
+        name = f"{variant}-{round_:05d}.json"
+        data = json.dumps(state, separators=(",", ":"), sort_keys=True).encode()
+        write_atomically(self._folder / name, data)
         self.record(
             "round",
             variant=variant,
             round=round_,
             file=name,
-            crc32=zlib.crc32(buffer.getvalue()),
-            tensors=list(master),
+            crc32=zlib.crc32(data),
             rows=[asdict(row) for row in rows],
         )
-        for older in self._folder.glob(f"{variant}-?????.npz"):
+        for older in self._folder.glob(f"{variant}-?????.json"):
             if older.name < name:
                 older.unlink(missing_ok=True)
 
@@ -108,9 +101,7 @@ class Journal:
             raise ConfigError(f"{path}: the journal names this file: {error}; run without --resume") from error
         if zlib.crc32(data) != finished[-1]["crc32"]:
             raise ConfigError(f"{path}: damaged; run without --resume to begin anew")
-        with np.load(io.BytesIO(data)) as arrays:
-            names = finished[-1]["tensors"]
-            return FinishedRound(finished[-1]["round"], {key: arrays[f"arr_{i}"] for i, key in enumerate(names)})
+        return FinishedRound(finished[-1]["round"], json.loads(data))
 
     def rows(self) -> list[Measurement]:
         """The rows of all finished rounds, in the order in which they were finished."""

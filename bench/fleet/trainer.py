@@ -19,6 +19,7 @@ from bench.fleet.device import Device
 from bench.fleet.engine import Engine
 from bench.fleet.population import Population
 from bench.link.size import Wire, training_round
+from bench.model.flat import flat, unflat
 from bench.model.plan import Values
 
 Vector = NDArray[np.float64]
@@ -151,10 +152,8 @@ class Trainer:
 
     def flat(self, values: Values) -> Vector:
         """Tensors by name as one vector."""
-        return np.concatenate([values[tensor.name].reshape(-1) for tensor in self.engine.plan.trained])
+        return flat(self.engine.plan, values)
 
     def unflat(self, vector: Vector) -> Values:
         """The inverse."""
-        trained = self.engine.plan.trained
-        parts = np.split(vector, np.cumsum([tensor.size for tensor in trained])[:-1])
-        return {tensor.name: part.reshape(tensor.shape) for tensor, part in zip(trained, parts, strict=True)}
+        return unflat(self.engine.plan, vector)

@@ -13,6 +13,10 @@ from bench.link.counters import CounterCheck, Counters, compare
 from bench.link.messages import CodedUpdate, DataInfo, Hello, MessageType, Stats, TrainResult
 from bench.link.session import Session
 
+FEEDBACK_AT = (
+    1 << 31
+)  # FETCH and LOAD from here on: the error feedback, not the exchange buffer (firmware/src/exchange.cpp)
+
 Progress = Callable[[int, int], None]  # bytes or samples done, of how many
 
 _COUNTER_TRIES = 5
@@ -144,6 +148,16 @@ class Device:
         if zlib.crc32(blob) != update.crc32:
             raise DeviceError(f"{self.name}: the coded update changed while it was read: train again")
         return blob
+
+    def read_feedback(self, size: int) -> bytes:
+        """The error feedback of a federated client, `size` bytes as they lie in its memory."""
+        return self._read(MessageType.FETCH, FEEDBACK_AT, size, None)
+
+    def write_feedback(self, feedback: bytes) -> None:
+        """Brings back what `read_feedback` gave."""
+        step = self.info.chunk_bytes - messages.LOAD.size
+        for at in range(0, len(feedback), step):
+            self.session.request(MessageType.LOAD, messages.LOAD.pack(FEEDBACK_AT + at) + feedback[at : at + step])
 
     def send_difference(
         self, round_number: int, difference: bytes, down: bytes, *, progress: Progress | None = None

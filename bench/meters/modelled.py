@@ -96,7 +96,7 @@ def energy_uj(seconds: float, milliamperes: float, volt: float) -> float:
     return seconds * milliamperes * volt * 1000.0
 
 
-def modelled_round(recorder: Recorder, boards: Sequence[BoardRound]) -> list[Measurement]:
+def modelled_round(recorder: Recorder, boards: Sequence[BoardRound], took_s: float | None = None) -> list[Measurement]:
     """Rows of a round, all `modelled`: a board's `energy` by phase, `step_time`, `round_time`; the cohort's time.
 
     A board's own `round_time` is how long it is busy; the cohort's (empty board) is the slowest board's. Boards that
@@ -105,6 +105,8 @@ def modelled_round(recorder: Recorder, boards: Sequence[BoardRound]) -> list[Mea
     Args:
         recorder: names run, variant and round.
         boards: those that took part.
+        took_s: of a server step that waits for no slowest board: the seconds since the step before. Boards then have no
+            idle time: what they did began at different times.
 
     Raises:
         ConfigError: a negative count, naming the board.
@@ -115,26 +117,24 @@ def modelled_round(recorder: Recorder, boards: Sequence[BoardRound]) -> list[Mea
     known = sorted((board for board in boards if board.known), key=lambda board: board.board)
     if not known:
         return []
-    round_s = max(board.busy_s for board in known)
+    round_s = max(board.busy_s for board in known) if took_s is None else took_s
     cohort = Recorder(recorder.run, recorder.variant, round=recorder.round)
     return [
-        *(row for board in known for row in _board_rows(recorder, board, round_s)),
+        *(row for board in known for row in _board_rows(recorder, board, None if took_s is not None else round_s)),
         cohort.row("round_time", round_s, "modelled"),
     ]
 
 
-def _board_rows(recorder: Recorder, board: BoardRound, round_s: float) -> list[Measurement]:
+def _board_rows(recorder: Recorder, board: BoardRound, round_s: float | None) -> list[Measurement]:
     own = Recorder(recorder.run, recorder.variant, board.board, round=recorder.round)
     rows = [own.row("round_time", board.busy_s, "modelled")]
     if board.steps:
         rows.append(own.row("step_time", board.compute_s / board.steps, "modelled", "train"))
     currents = board.manifest.energy
     if currents.run_ma > 0:
-        spent = (
-            ("compute", board.compute_s, currents.run_ma),
-            ("link", board.link_s, currents.run_ma),
-            ("idle", round_s - board.busy_s, currents.sleep_ma),
-        )
+        spent = [("compute", board.compute_s, currents.run_ma), ("link", board.link_s, currents.run_ma)]
+        if round_s is not None:
+            spent.append(("idle", round_s - board.busy_s, currents.sleep_ma))
         rows += [
             own.row("energy", energy_uj(seconds, current, currents.supply_v), "modelled", phase)
             for phase, seconds, current in spent

@@ -82,6 +82,7 @@ class Board:
         self.manifest: BoardManifest = load_manifest(entry.env)
         self.log = log
         self.exclusive = threading.Lock()
+        self.resident: object = None  # what of its clients' its RAM holds, if known; theirs to say
         self.on_line: Step | None = None  # is given what the board prints, beside the log
         self._ends = ends
         self._scratch = scratch

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.errors import DeviceError
-from bench.federation.client import Progress, TrainJob, Update
+from bench.federation.client import ClientState, Figure, Progress, Trained, TrainJob
+from bench.federation.update_codec import UpdateCodec
 from bench.link.counters import CounterCheck, Counters
 from bench.link.device import Device
 from bench.link.messages import Stats, TrainResult
 from bench.link.session import BoardReset, BoardSilent, Refused
+from bench.meters.modelled import BoardRound
 from bench.model.plan import Plan
 from bench.rack.board import Board
-from bench.results.table import Measurement, Recorder
 
 _SLICE = 100  # steps a TRAIN request: a lost one is noticed early; fixed, so that bytes repeat exactly
 _CYCLES_PER_MAC = 60  # an upper bound for time-outs: twice what the slowest core needs
 _MARGIN_S = 10.0
+_INSTRUCTIONS_PER_MAC = 0.25  # a lower bound: a core with SIMD makes two products an instruction
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class _Work:
     instructions: int | None
     link: Stats
     train: Stats
-    params: bytes
+    update: bytes
+    state: ClientState | None
+    clipped: int | None  # where updates travel coded
+    feedback_lost: bool
     counters: dict[str, Counters]
     wire_difference: int  # bytes that host and board count differently
 
@@ -61,15 +66,40 @@ class Streamed:
 
 
 class BoardClient:
-    """Carries out `bench.federation.client.Client`. Several may share a board; they take turns."""
+    """Carries out `bench.federation.client.Client`. Several may share a board; they take turns.
 
-    def __init__(self, name: str, board: Board, plan: Plan, run: str, shard: OnBoard | Streamed) -> None:
-        """`shard` is the client's data, on the board or on its way there."""
+    Where updates travel coded, the board keeps the client's state in its RAM. What a job begins from is the job's
+    `state`: if the RAM holds something else (it is another client's turn, the board has reset, a job was cancelled),
+    the base is sent whole again, and the error feedback as it was read back after the last job. Both are the bench's
+    own traffic, and in no row but `checkpoint`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        board: Board,
+        plan: Plan,
+        shard: OnBoard | Streamed,
+        codec: UpdateCodec | None = None,
+        *,
+        checkpoint: bool = True,
+    ) -> None:
+        """`shard` is the client's data, on the board or on its way there.
+
+        Args:
+            name: unique in the cohort.
+            board: that it trains on.
+            plan: of the program that the board runs.
+            shard: its data.
+            codec: of updates; None for parameters that travel whole.
+            checkpoint: whether error feedback is read back after each job, so that it outlives a reset and the run.
+        """
         self._name = name
         self._board = board
         self._plan = plan
-        self._run = run
         self._shard = shard
+        self._codec = codec
+        self._checkpoint = checkpoint
 
     @property
     def name(self) -> str:
@@ -77,11 +107,23 @@ class BoardClient:
         return self._name
 
     @property
+    def host(self) -> str:
+        """The board."""
+        return self._board.name
+
+    @property
     def capacity(self) -> int:
         """Samples in the shard."""
         return self._shard.count
 
-    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Update:
+    def at_least_s(self, job: TrainJob) -> float:
+        """By the forward pass's products, and what travels at least."""
+        manifest, macs = self._board.manifest, self._plan.macs_forward * job.count
+        per_mac = _INSTRUCTIONS_PER_MAC * min(1.0, manifest.energy.cycles_per_instruction)
+        travels = 0 if self._codec is not None else self._plan.down_bytes + self._plan.up_bytes
+        return per_mac * macs / manifest.core_hz + travels * 10 / manifest.baud
+
+    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
         """Trains on the board; when it resets, falls silent or refuses in between, once more after its recovery.
 
         Raises BenchError: it fails twice, does not come back, or `cancelled` was set.
@@ -100,24 +142,24 @@ class BoardClient:
                 work = self._work(job, progress, cancelled)
         finally:
             self._board.exclusive.release()
-        return self._update(job, work)
+        return self._trained(job, work)
 
     def recover(self) -> None:
         """Brings the board back. Raises InfrastructureError."""
         with self._board.exclusive:
             self._board.recover()
 
-    def close(self) -> None:
-        """The board is the rack's: nothing to let go of."""
-
     def _work(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> _Work:
         device = self._device(cancelled)
         with device.cancellable(cancelled):
+            held, self._board.resident = self._board.resident, None
+            there = held == (self._name, job.state)
+            lost = self._codec is not None and not there and self._bring_back(device, job)
             marks = [device.session.totals]
             # Repainted, so that no round sees the stack of what was before it: boot, HELLO, DATA.
             begun = device.check_counters(repaint=True)
             marks.append(device.session.totals)
-            device.send_round(job.round, job.down)
+            self._send(device, job, lost)
             marks.append(device.session.totals)
             link = device.stats(repaint=True)
             executed = self._board.instructions("train")
@@ -125,19 +167,67 @@ class BoardClient:
             train = device.stats(repaint=True)
             after = self._board.instructions("train")
             marks.append(device.session.totals)
-            params = device.read_params(length=self._plan.up_bytes)
+            update, clipped = self._fetch(device, job, lost)
             marks.append(device.session.totals)
+            # What is counted ends here: a checkpoint is the bench's own.
             difference = _difference(device.name, begun, device.check_counters())
             instructions = None if executed is None or after is None else after - executed
             marks.append(device.session.totals)
+            state = self._keep(device, job)
             spent = [later - earlier for earlier, later in pairwise(marks)]
             counters = {"download": spent[1], "train": spent[0] + spent[2] + spent[4], "upload": spent[3]}
-            return _Work(result, instructions, link, train, params, counters, difference)
+            self._board.resident = (self._name, state)
+            return _Work(result, instructions, link, train, update, state, clipped, lost, counters, difference)
+
+    def _bring_back(self, device: Device, job: TrainJob) -> bool:
+        """Makes the board hold what the job begins from; whether error feedback is lost for good."""
+        assert self._codec is not None
+        state = job.state
+        if state is None or state.base is None:
+            return False  # a first job
+        if not self._codec.settings.error_feedback:
+            device.send_round(job.round, state.base)
+            return False
+        if state.feedback is None:
+            self._board.log(f"{self._name}: the error feedback of its updates is lost")
+            return True
+        self._board.log(f"{self._name}: its base and error feedback are brought back")
+        device.send_round(job.round, state.base)
+        device.write_feedback(state.feedback)
+        return False
+
+    def _send(self, device: Device, job: TrainJob, lost: bool) -> None:
+        base = None if job.state is None else job.state.base
+        if self._codec is None or base is None or lost:
+            device.send_round(job.round, job.down)
+        else:
+            device.send_difference(job.round, self._codec.encode_down(job.down, base), job.down)
+
+    def _fetch(self, device: Device, job: TrainJob, lost: bool) -> tuple[bytes, int | None]:
+        if self._codec is None:
+            return device.read_params(length=self._plan.up_bytes), None
+        settings = self._codec.settings
+        coded = device.encode_update(
+            settings.bits,
+            settings.keep,
+            entropy=settings.entropy,
+            error_feedback=settings.error_feedback,
+            forget=lost or job.state is None or job.state.base is None,
+        )
+        return device.fetch_update(coded), coded.clipped
+
+    def _keep(self, device: Device, job: TrainJob) -> ClientState | None:
+        if self._codec is None:
+            return None
+        if not (self._checkpoint and self._codec.settings.error_feedback):
+            return ClientState(job.down)
+        return ClientState(job.down, device.read_feedback(self._plan.error_bytes))
 
     def _device(self, cancelled: threading.Event) -> Device:
         device = self._board.device()
         if not device.session.is_open:
             self._board.connect(cancelled=cancelled)
+            self._board.resident = None
         hello = device.info
         problems = hello.problems(
             env=self._board.entry.env, plan_id=self._plan.plan_id, params_bytes=self._plan.params_bytes
@@ -163,17 +253,26 @@ class BoardClient:
             progress(done, job.count)
         return result
 
-    def _update(self, job: TrainJob, work: _Work) -> Update:
-        recorder = Recorder(self._run, job.variant, self._board.name, self._name, job.round)
-        return Update(
+    def _trained(self, job: TrainJob, work: _Work) -> Trained:
+        wire = sum(
+            counted.wire_up + counted.wire_down - counted.retransmitted_up - counted.retransmitted_down
+            for counted in work.counters.values()
+        )
+        cycles = work.result.cycles if work.instructions is None and self._board.physical else 0
+        busy = BoardRound(
+            self._board.name, self._board.manifest, work.instructions or 0, cycles, wire, work.result.samples
+        ).busy_s
+        return Trained(
             client=self._name,
             round=job.round,
-            params=work.params,
+            update=work.update,
             samples=work.result.samples,
             loss=work.result.loss,
             accuracy=work.result.accuracy,
             saturated=work.result.saturated,
-            measurements=tuple(_rows(recorder, work, self._board.physical)),
+            seconds=busy,
+            figures=tuple(_figures(work, self._board.physical)),
+            state=work.state,
         )
 
 
@@ -189,20 +288,20 @@ def _difference(name: str, begun: CounterCheck, ended: CounterCheck) -> int:
     return difference
 
 
-def _rows(recorder: Recorder, work: _Work, physical: bool) -> list[Measurement]:
+def _figures(work: _Work, physical: bool) -> list[Figure]:
     static, arena = work.train.sram_static, work.train.sram_arena
     rows = [
-        recorder.row("sram_static", static, "counted"),
-        recorder.row("sram_arena", arena, "counted"),
-        recorder.row("sram_federation", work.train.sram_federation, "counted"),
+        Figure("sram_static", static, "counted"),
+        Figure("sram_arena", arena, "counted"),
+        Figure("sram_federation", work.train.sram_federation, "counted"),
     ]
     for phase, stats in (("link", work.link), ("train", work.train)):
-        rows.append(recorder.row("sram_stack_high_water", stats.stack_high_water, "counted", phase))
-        rows.append(recorder.row("sram_total", static + arena + stats.stack_high_water, "counted", phase))
+        rows.append(Figure("sram_stack_high_water", stats.stack_high_water, "counted", phase))
+        rows.append(Figure("sram_total", static + arena + stats.stack_high_water, "counted", phase))
     if work.instructions is not None:
-        rows.append(recorder.row("instructions", work.instructions, "counted", "train"))
+        rows.append(Figure("instructions", work.instructions, "counted", "train"))
     elif physical:
-        rows.append(recorder.row("cycles", work.result.cycles, "measured", "train"))
+        rows.append(Figure("cycles", work.result.cycles, "measured", "train"))
     for phase, counted in work.counters.items():
         traffic = {
             "payload_up": counted.payload_up,
@@ -212,7 +311,7 @@ def _rows(recorder: Recorder, work: _Work, physical: bool) -> list[Measurement]:
             "retransmitted_up": counted.retransmitted_up,
             "retransmitted_down": counted.retransmitted_down,
         }
-        rows += [recorder.row(metric, value, "counted", phase) for metric, value in traffic.items()]
+        rows += [Figure(metric, value, "counted", phase) for metric, value in traffic.items()]
     figures = {
         "wire_difference": work.wire_difference,
         "samples": work.result.samples,
@@ -220,5 +319,10 @@ def _rows(recorder: Recorder, work: _Work, physical: bool) -> list[Measurement]:
         "local_loss": work.result.loss,
         "local_accuracy": work.result.accuracy,
     }
-    rows += [recorder.row(metric, value, "counted") for metric, value in figures.items()]
+    rows += [Figure(metric, value, "counted") for metric, value in figures.items()]
+    if work.clipped is not None:
+        rows.append(Figure("clipped", work.clipped, "counted"))
+        rows.append(Figure("feedback_lost", int(work.feedback_lost), "counted"))
+        kept = 0 if work.state is None or work.state.feedback is None else len(work.state.feedback)
+        rows.append(Figure("checkpoint", kept, "counted"))
     return rows

@@ -38,6 +38,12 @@ UNITS = {
     "saturated": "values",
     "samples": "samples",
     "dropped": "clients",
+    "staleness": "steps",
+    "weight": "1",
+    "elapsed": "s",
+    "clipped": "values",
+    "checkpoint": "bytes",
+    "feedback_lost": "updates",
 }
 """Metrics that there are, and their units."""
 

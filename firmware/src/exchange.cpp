@@ -19,6 +19,25 @@ constexpr uint8_t kEntropy = 1;
 constexpr uint8_t kErrorFeedback = 2;
 constexpr uint8_t kForget = 4;
 
+// From this offset on, FETCH and LOAD mean the error feedback, so that the host can keep it and bring it back.
+constexpr uint32_t kFeedbackAt = 1U << 31;
+
+struct Memory {
+  uint8_t* at;
+  uint32_t bytes;
+};
+
+// What lies from an offset on; no bytes beyond the end.
+Memory memory_at(uint32_t offset) {
+  if constexpr (kFederated) {
+    if (offset >= kFeedbackAt) {
+      const uint32_t from = offset - kFeedbackAt;
+      return from > kErrorBytes ? Memory{nullptr, 0} : Memory{storage::errors + from, kErrorBytes - from};
+    }
+  }
+  return offset > kArenaBytes ? Memory{nullptr, 0} : Memory{storage::arena + offset, kArenaBytes - offset};
+}
+
 bool refuses(Reply& reply) {
   if (!kFederated) reply.fail(ErrorCode::kNotFederated);
   return !kFederated;
@@ -48,18 +67,18 @@ void encode(const link::EncodeRequest& fields, Reply& reply) {
 
 void fetch(const link::ReadRequest& fields, Reply& reply) {
   if (refuses(reply)) return;
-  if (fields.offset > kArenaBytes || fields.length > kArenaBytes - fields.offset) {
-    return reply.fail(ErrorCode::kOutOfRange, kArenaBytes);
-  }
-  reply.set_body(storage::arena + fields.offset, fields.length);
+  const Memory memory = memory_at(fields.offset);
+  if (memory.at == nullptr || fields.length > memory.bytes) return reply.fail(ErrorCode::kOutOfRange, kArenaBytes);
+  reply.set_body(memory.at, fields.length);
 }
 
 void load(const link::Request& request, Reply& reply) {
   if (refuses(reply)) return;
   const uint32_t offset = request.fields<link::LoadRequest>().offset;
   const uint16_t size = request.rest_length<link::LoadRequest>();
-  if (offset > kArenaBytes || size > kArenaBytes - offset) return reply.fail(ErrorCode::kOutOfRange, kArenaBytes);
-  std::memcpy(storage::arena + offset, request.rest<link::LoadRequest>(), size);
+  const Memory memory = memory_at(offset);
+  if (memory.at == nullptr || size > memory.bytes) return reply.fail(ErrorCode::kOutOfRange, kArenaBytes);
+  std::memcpy(memory.at, request.rest<link::LoadRequest>(), size);
 }
 
 bool apply(const link::ApplyRequest& fields, Reply& reply) {

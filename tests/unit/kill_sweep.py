@@ -18,6 +18,7 @@ from typing import Any
 from linear_cohort import Watcher, cohort, federated, fingerprint, initial, schedule
 
 from bench.federation import journal
+from bench.federation.snapshot import unpack
 
 ROUNDS = 3
 _WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
@@ -95,7 +96,8 @@ def outcome(folder: Path) -> dict[str, Any]:
     assert finished is not None
     rows = [[row.round, row.client, row.metric, row.value] for row in read.rows()]
     left_over = sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
-    return {"weights": fingerprint(finished.master), "rows": rows, "left_over": left_over}
+    weights = unpack(finished.state["simulation"]["core"]["weights"])
+    return {"weights": fingerprint(weights), "rows": rows, "left_over": left_over}
 
 
 def sweep(root: Path, kind: str, arm: Callable[[Path, int], Watcher | None]) -> list[dict[str, Any]]:

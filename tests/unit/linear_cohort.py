@@ -6,23 +6,26 @@ FOLDER.
 
 from __future__ import annotations
 
-import io
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import ConfigError, DeviceError, InfrastructureError
-from bench.federation.client import Progress, TrainJob, Update
+from bench.federation.client import Figure, Progress, Trained, TrainJob
+from bench.federation.events import Vector
+from bench.federation.federated_run import Clock, FederatedRun, StepTaken
 from bench.federation.journal import Journal
 from bench.federation.schedule import Schedule
-from bench.federation.server import FederatedRun
-from bench.federation.strategies.fedavg import Weights, fedavg
+from bench.federation.settings import FederationSettings, parse_federation
 from bench.results.table import Measurement, Recorder
 
+Weights = Mapping[str, NDArray[np.float64]]
 FEATURES, CLASSES = 6, 4
 SHAPES = {"weight": (FEATURES, CLASSES), "bias": (CLASSES,)}
 LENGTH = 4 * (FEATURES * CLASSES + CLASSES)
@@ -44,7 +47,20 @@ class Float32Codec:
             start += size
         return result
 
-    decode_up = decode_down
+    first_state = None
+
+    def flat(self, values: Weights) -> Vector:
+        return np.concatenate([values[name].reshape(-1) for name in SHAPES])
+
+    def change(self, update: bytes, down: bytes) -> Vector:
+        return self.flat(self.decode_down(update)) - self.flat(self.decode_down(down))
+
+
+class Float32Model(Float32Codec):
+    """The same over flat vectors, as the federation has it."""
+
+    def encode_down(self, weights: Vector) -> bytes:  # type: ignore[override]
+        return np.asarray(weights, "<f4").tobytes()
 
 
 def points(seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -76,7 +92,7 @@ def train(job: TrainJob, x: NDArray[np.float64], y: NDArray[np.int64]) -> tuple[
     return codec.encode_down(weights), loss / job.count, right / job.count
 
 
-Fault = Callable[["LinearClient", TrainJob, threading.Event, Update], Update]
+Fault = Callable[["LinearClient", TrainJob, threading.Event, Trained], Trained]
 
 
 class LinearClient:
@@ -90,22 +106,23 @@ class LinearClient:
         self.recoveries = 0
         self.recovery_fails = False
         self.released = threading.Event()
-        self.last: Update | None = None
+        self.last: Trained | None = None
+        self.seconds = 1.0
+        self.host = f"board-{name}"
 
     @property
     def capacity(self) -> int:
         return len(self.x)
 
-    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Update:
+    def at_least_s(self, job: TrainJob) -> float:
+        return self.seconds / 2
+
+    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
         self.jobs.append(job)
         params, loss, accuracy = train(job, self.x, self.y)
         progress(job.count, job.count)
-        rows = [
-            Recorder("run", job.variant, f"board-{self.name}", self.name, job.round).row(
-                "samples", job.count, "counted"
-            )
-        ]
-        update = Update(self.name, job.round, params, job.count, loss, accuracy, 0, tuple(rows))
+        figures = (Figure("samples", job.count, "counted"),)
+        update = Trained(self.name, job.round, params, job.count, loss, accuracy, 0, self.seconds, figures)
         fault = self.faults.pop(job.round, None)
         update = update if fault is None else fault(self, job, cancelled, update)
         self.last = update
@@ -120,19 +137,19 @@ class LinearClient:
         self.released.set()
 
 
-def straggles(client: LinearClient, job: TrainJob, cancelled: threading.Event, update: Update) -> Update:
+def straggles(client: LinearClient, job: TrainJob, cancelled: threading.Event, update: Trained) -> Trained:
     """Takes longer than any deadline, but lets go when told to."""
     assert cancelled.wait(timeout=60)
     raise DeviceError(f"{client.name}: cancelled")
 
 
-def hangs(client: LinearClient, job: TrainJob, cancelled: threading.Event, update: Update) -> Update:
+def hangs(client: LinearClient, job: TrainJob, cancelled: threading.Event, update: Trained) -> Trained:
     """Does not react to being cancelled; its update comes when the test lets it."""
     client.released.wait(timeout=60)
     return update
 
 
-def crashes(client: LinearClient, job: TrainJob, cancelled: threading.Event, update: Update) -> Update:
+def crashes(client: LinearClient, job: TrainJob, cancelled: threading.Event, update: Trained) -> Trained:
     raise DeviceError(f"{client.name}: board has reset")
 
 
@@ -147,13 +164,13 @@ class Watcher:
         self.events.append(event)
         self.act(event)
 
-    def round_started(self, variant: str, round_: int, rounds: int, clients: Sequence[str]) -> None:
-        self._note(f"round {round_} of {rounds}: {' '.join(clients)}")
+    def client_started(self, variant: str, round_: int, rounds: int | None, client: str) -> None:
+        self._note(f"round {round_} of {rounds}: {client}")
 
     def client_progress(self, client: str, done: int, total: int) -> None:
         self._note(f"{client} {done}/{total}")
 
-    def client_done(self, client: str, update: Update) -> None:
+    def client_done(self, client: str, trained: Trained) -> None:
         self._note(f"{client} done")
 
     def client_dropped(self, client: str, reason: str) -> None:
@@ -171,14 +188,40 @@ def cohort(faults: dict[str, dict[int, Fault]] | None = None) -> list[LinearClie
     ]
 
 
-def schedule(rounds: int = 4, deadline_s: float = 20.0, min_clients: int = 1, local_samples: int = 30) -> Schedule:
-    return Schedule(rounds, local_samples, lambda round_: 0.05 / round_, deadline_s, min_clients, seed=7)
+@dataclass(frozen=True)
+class Plan:
+    """Of a run: what settings, schedule and deadline come from."""
+
+    rounds: int = 4
+    deadline_s: float = 20.0
+    min_clients: int = 1
+    federation: str = ""
+    """A section in place of FedAvg with all clients."""
+    clock: Clock = "modelled"
+
+    @property
+    def settings(self) -> FederationSettings:
+        section = tomllib.loads(self.federation)
+        if not section:
+            section = {"strategy": "fedavg", "clients_per_round": max(3, self.min_clients), "rounds": self.rounds}
+            section["min_clients"] = self.min_clients
+        if self.clock == "wall":
+            section["deadline_s"] = self.deadline_s
+        return parse_federation(section)
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(30, lambda round_: 0.05 / round_, seed=7)
 
 
-def evaluate(master: Weights, round_: int, rows: Sequence[Measurement]) -> list[Measurement]:
+def schedule(rounds: int = 4, deadline_s: float = 20.0, min_clients: int = 1) -> Plan:
+    return Plan(rounds, deadline_s, min_clients)
+
+
+def evaluate(step: StepTaken) -> list[Measurement]:
     x, y = points(99, 400)
-    p = probabilities(master, x)
-    recorder = Recorder("run", "linear", round=round_)
+    p = probabilities(Float32Codec().decode_down(np.asarray(step.weights, "<f4").tobytes()), x)
+    recorder = Recorder("run", "linear", round=step.round)
     loss = -float(np.log(p[np.arange(len(y)), y]).mean())
     return [
         recorder.row("accuracy", float((p.argmax(axis=1) == y).mean()), "counted"),
@@ -186,14 +229,14 @@ def evaluate(master: Weights, round_: int, rows: Sequence[Measurement]) -> list[
     ]
 
 
-def initial() -> dict[str, NDArray[np.float64]]:
-    return {name: np.zeros(shape) for name, shape in SHAPES.items()}
+def initial() -> Vector:
+    return np.zeros(LENGTH // 4)
 
 
 def federated(
     folder: Path,
     clients: Sequence[LinearClient],
-    plan: Schedule,
+    plan: Plan,
     watcher: Watcher | None = None,
     digest: str = "same",
 ) -> FederatedRun:
@@ -201,21 +244,21 @@ def federated(
     return FederatedRun(
         Recorder("run", "linear"),
         clients,
-        plan,
-        fedavg,
-        Float32Codec(),
+        plan.settings,
+        plan.schedule,
+        Float32Model(),
         evaluate,
         Journal(folder, digest),
         watcher or Watcher(),
+        deadline_s=plan.deadline_s,
+        seed=7,
+        clock=plan.clock,
     )
 
 
-def fingerprint(master: Weights) -> str:
+def fingerprint(weights: Vector) -> str:
     """The weights' bits."""
-    buffer = io.BytesIO()
-    for name in sorted(master):
-        buffer.write(np.asarray(master[name], "<f8").tobytes())
-    return buffer.getvalue().hex()
+    return np.asarray(weights, "<f8").tobytes().hex()
 
 
 def main(folder: Path) -> None:
