@@ -157,7 +157,7 @@ def test_a_run_killed_anywhere_is_resumed_to_the_same_end(tmp_path: Path) -> Non
     found = json.loads(done.stdout)
     reference = found[-1]
     assert reference["killed"] is None
-    assert len(reference["rows"]) == len({tuple(row[:3]) for row in reference["rows"]}) == 2 + 3 * (3 + 1 + 2)
+    assert len(reference["rows"]) == len({tuple(row[:3]) for row in reference["rows"]}) == 2 + 3 * (3 * 3 + 1 + 2)
     by_kind = {kind: [one for one in found if one["kind"] == kind] for kind in ("disk", "line", "event")}
     # A line for the beginning and for each of the four rounds; for each round a file, its renaming, the line and more.
     assert len(by_kind["line"]) == 5 + 1
