@@ -58,6 +58,10 @@ class Model(_Section):
     classes: int | None = None
     rehearsal_steps: int = Field(default=6000, ge=0)
     """Steps of float32 training on the host whose ranges the int8 exponents cover."""
+    pretrain_steps: int = Field(default=0, ge=0)
+    """Steps of float32 training on the host before all variants begin, on 10,000 images that no client then holds."""
+    pretrain_rate: float = Field(default=0.01, gt=0, le=1)
+    """Learning rate of these, which falls to a tenth."""
     variants: tuple[Variant, ...] = Field(min_length=1, strict=False)
 
     @model_validator(mode="after")

@@ -21,10 +21,15 @@ from bench.experiment.config import Experiment, Variant, load_experiment
 from bench.federation.participation import Rounds
 from bench.federation.update_codec import UpdateCodec
 from bench.fleet.engine import Engine
+from bench.fleet.population import Pool
 from bench.fleet.rehearse import rehearsed_calibration
 from bench.model.graph import Graph
 from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
 from bench.rack.manifest import load_manifest
+from bench.selection.tasks import pretrained
+
+PUBLIC_SAMPLES = 10_000
+"""That a network is pretrained on, if it is."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,13 @@ def prepare(
             f"{name}: model.source takes {graph.input_shape[2]} channels, {experiment.data.dataset} has 1"
         )
     dataset = fashion_mnist.load(graph.input_shape[:2])
+    public, private = _divide(experiment, len(dataset.train_y))
+    if len(public):
+        say(f"pretraining {graph.name}: {experiment.model.pretrain_steps} float32 steps on {len(public)} images")
+        pool = Pool(dataset.train_x[public].reshape(-1, *graph.input_shape), dataset.train_y[public])
+        graph = pretrained(
+            graph, pool, experiment.model.pretrain_steps, experiment.model.pretrain_rate, experiment.seed
+        )
     engines = {}
     for variant in experiment.model.variants:
         say(f"compiling {graph.name} as {variant.name}: scheme {variant.scheme}, {variant.dtype}")
@@ -108,7 +120,16 @@ def prepare(
             raise ConfigError(
                 f"{name}: model.source: {engine.plan.classes} classes, {experiment.data.dataset} has {dataset.classes}"
             )
-    return Setting(experiment, inventory, entries, dataset, engines, _cohort(experiment, entries, dataset, engines))
+    cohort = _cohort(experiment, entries, dataset, engines, private)
+    return Setting(experiment, inventory, entries, dataset, engines, cohort)
+
+
+def _divide(experiment: Experiment, samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the images to pretrain on, if any, and of those that clients share out."""
+    if not experiment.model.pretrain_steps:
+        return np.empty(0, np.int64), np.arange(samples)
+    order = np.random.default_rng([experiment.seed, 9]).permutation(samples)
+    return order[:PUBLIC_SAMPLES], np.sort(order[PUBLIC_SAMPLES:])
 
 
 def _model(name: str, experiment: Experiment) -> Graph:
@@ -153,6 +174,7 @@ def _cohort(
     entries: Sequence[BoardEntry],
     dataset: fashion_mnist.Dataset,
     engines: Mapping[str, Engine],
+    private: NDArray[np.int64],
 ) -> Cohort:
     manifests = {entry.name: load_manifest(entry.env) for entry in entries}
     sample_bytes = dataset.train_x[0].size
@@ -166,8 +188,8 @@ def _cohort(
             f"data.train_samples is {experiment.data.train_samples}, but the boards' flash holds "
             f'{sum(capacities.values())}: lower it, use more boards, or set data.placement = "stream"'
         )
-    shards = split.dirichlet(
-        dataset.train_y,
+    drawn = split.dirichlet(
+        dataset.train_y[private],
         len(entries),
         experiment.data.alpha,
         experiment.seed,
@@ -177,7 +199,7 @@ def _cohort(
     )
     return seat_clients(
         [entry.name for entry in entries],
-        shards,
+        [private[shard] for shard in drawn],
         capacities,
         list(engines),
         lambda board, variant: engines[variant].plan.dtype == "int8" or manifests[board].has_fpu,

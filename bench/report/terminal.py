@@ -45,14 +45,29 @@ def _table(title: str, *columns: str, texts: int) -> Table:
 
 def _accuracy(view: View) -> RenderableType:
     table = _table(
-        "Shared model on the test set", "variant", "accuracy", "central", "points behind central", "loss", texts=1
+        "Shared model on the test set",
+        "variant",
+        "accuracy",
+        "central",
+        "points behind central",
+        "loss",
+        f"after s{_elapsed_kind(view)}",
+        texts=1,
     )
     for result in view.results:
         central = "–" if result.central is None else f"{result.central:.4f}"
         behind = "–" if result.behind_central is None else f"{result.behind_central:+.2f}"
         loss = view.loss[result.variant].values if result.variant in view.loss else ()
-        table.add_row(result.variant, f"{result.accuracy:.4f}", central, behind, f"{loss[-1]:.3f}" if loss else "–")
+        last = f"{loss[-1]:.3f}" if loss else "–"
+        elapsed = view.last_of_cohort("elapsed", result.variant)
+        table.add_row(result.variant, f"{result.accuracy:.4f}", central, behind, last, short(elapsed))
     return table
+
+
+def _elapsed_kind(view: View) -> str:
+    found = (view.last_of_cohort("elapsed", name) for name in view.variants)
+    kinds = sorted({figure.kind for figure in found if figure is not None})
+    return f" ({' or '.join(kinds)})" if kinds else ""
 
 
 def _memory(view: View) -> RenderableType:

@@ -196,7 +196,11 @@ class View:
         return sum(self.missing(line) for line in self.lines)
 
     def missing(self, line: BoardLine) -> int:
-        """Updates that a board owes: a client's rounds in which it did not take part, over all its clients."""
+        """Updates that a board owes: a client's rounds in which it did not take part, over all its clients. None where
+        the server does not wait for everyone: then a step has the updates that came first."""
+        strategy = self.document.get("variants", {}).get(line.variant, {}).get("strategy", "fedavg")
+        if strategy not in ("fedavg", "fedprox"):
+            return 0
         rounds = [round_ for round_ in self.accuracy[line.variant].rounds if round_ > 0]
         clients = self._clients[line.variant].get(line.board, set())
         return sum((line.variant, client, round_) not in self._updates for client in clients for round_ in rounds)
@@ -210,6 +214,12 @@ class View:
         rows = [row for row in self.run.rows if (row.metric, row.variant, row.board) == (metric, variant, "")]
         rows = [row for row in rows if row.round > 0]
         return Figure(_mean([row.value for row in rows]), least_sure(row.kind for row in rows)) if rows else None
+
+    def last_of_cohort(self, metric: str, variant: str) -> Figure | None:
+        """A figure of the whole cohort after its last round, such as `elapsed`."""
+        rows = [row for row in self.run.rows if (row.metric, row.variant, row.board) == (metric, variant, "")]
+        last = max(rows, key=lambda row: row.round, default=None)
+        return None if last is None else Figure(last.value, last.kind)
 
     def _answered(self, event: Mapping[str, Any]) -> bool:
         return (event["variant"], event["client"], event["round"]) in self._updates

@@ -12,7 +12,7 @@ import pytest
 from bench.build import build
 from bench.data import partition
 from bench.errors import BenchError, DeviceError
-from bench.federation.client import TrainJob, Update
+from bench.federation.client import Trained, TrainJob
 from bench.fleet.engine import Engine
 from bench.link.messages import MessageType
 from bench.link.session import Cancelled
@@ -22,7 +22,7 @@ from bench.rack.board import Board
 from bench.rack.client import BoardClient, OnBoard, Streamed
 from bench.rack.inventory import load_inventory
 from bench.rack.rack import Rack
-from bench.results.table import compare_counted
+from bench.results.table import Recorder, compare_counted
 
 INVENTORY = """\
 boards:
@@ -61,7 +61,7 @@ def board(
 
 @pytest.fixture
 def client(board: Board, engine: Engine) -> BoardClient:
-    return BoardClient("client-2", board, engine.plan, "a-run", OnBoard(OFFSET, COUNT))
+    return BoardClient("client-2", board, engine.plan, OnBoard(OFFSET, COUNT))
 
 
 @pytest.fixture
@@ -70,12 +70,12 @@ def job(engine: Engine) -> TrainJob:
     return TrainJob(round=4, variant="int8", down=down, first=17, count=STEPS, learning_rate=0.02, seed=0xFFFF_FFF0)
 
 
-def fit(client: BoardClient, job: TrainJob) -> Update:
+def fit(client: BoardClient, job: TrainJob) -> Trained:
     return client.fit(job, lambda _done, _total: None, threading.Event())
 
 
-def figures(update: Update) -> dict[tuple[str, str], float]:
-    return {(row.metric, row.phase): row.value for row in update.measurements}
+def figures(update: Trained) -> dict[tuple[str, str], float]:
+    return {(row.metric, row.phase): row.value for row in update.figures}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def expected(engine: Engine, data: tuple[np.ndarray, np.ndarray]) -> bytes:
 def test_the_board_trains_what_the_hosts_engine_trains(client: BoardClient, job: TrainJob, expected: bytes) -> None:
     seen: list[tuple[int, int]] = []
     update = client.fit(job, lambda done, total: seen.append((done, total)), threading.Event())
-    assert update.params == expected
+    assert update.update == expected
     assert (update.client, update.round, update.samples) == ("client-2", 4, STEPS)
     assert seen[-1] == (STEPS, STEPS)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
@@ -102,20 +102,24 @@ def test_streamed_samples_train_the_same(
     board: Board, engine: Engine, job: TrainJob, data: tuple[np.ndarray, np.ndarray], expected: bytes
 ) -> None:
     records = partition.build(data[0][OFFSET:], data[1][OFFSET:], 10)[partition.HEADER_BYTES :]
-    client = BoardClient("client-2", board, engine.plan, "a-run", Streamed(records, COUNT))
+    client = BoardClient("client-2", board, engine.plan, Streamed(records, COUNT))
     update = fit(client, job)
-    assert update.params == expected
+    assert update.update == expected
     rows = figures(update)
     assert rows["payload_down", "train"] > STEPS * 197  # each step's sample crosses the line
 
 
-def test_the_figures_of_a_round(client: BoardClient, job: TrainJob, engine: Engine) -> None:
+def test_the_figures_of_a_round(client: BoardClient, board: Board, job: TrainJob, engine: Engine) -> None:
+    board_manifest = board.manifest
     update = fit(client, job)
-    rows = {(row.metric, row.phase): row for row in update.measurements}
-    assert {row.kind for row in update.measurements} == {"counted"}
-    assert {(row.run, row.variant, row.board, row.client, row.round) for row in update.measurements} == {
-        ("a-run", "int8", "bit", "client-2", 4)
-    }
+    rows = {(row.metric, row.phase): row for row in update.figures}
+    assert {row.kind for row in update.figures} == {"counted"}
+    assert client.host == "bit"
+    assert client.at_least_s(job) < update.seconds
+    energy, manifest = board_manifest.energy, board_manifest
+    wire = sum(rows[f"wire_{way}", phase].value for way in ("up", "down") for phase in ("download", "train", "upload"))
+    compute_s = rows["instructions", "train"].value * energy.cycles_per_instruction / manifest.core_hz
+    assert update.seconds == pytest.approx(compute_s + wire * 10 / manifest.baud)
     plan = engine.plan
     assert 0 <= rows["sram_arena", ""].value - plan.arena_bytes < 8
     assert rows["sram_static", ""].value > plan.params_bytes
@@ -138,8 +142,10 @@ def test_the_figures_of_a_round(client: BoardClient, job: TrainJob, engine: Engi
 
 def test_two_runs_give_the_same_figures(client: BoardClient, job: TrainJob) -> None:
     one, other = fit(client, job), fit(client, job)
-    assert one.params == other.params
-    assert compare_counted(one.measurements, other.measurements) == []
+    assert one.update == other.update
+    recorder = Recorder("a-run", "int8")
+    rows = [[recorder.row(f.metric, f.value, f.kind, f.phase) for f in trained.figures] for trained in (one, other)]
+    assert compare_counted(*rows) == []
 
 
 def test_a_board_that_resets_in_mid_round_starts_the_round_again(
@@ -158,7 +164,7 @@ def test_a_board_that_resets_in_mid_round_starts_the_round_again(
     monkeypatch.setattr(session, "request", disturbed)
     update = fit(client, job)
     assert resets
-    assert update.params == expected
+    assert update.update == expected
     assert figures(update)["instructions", "train"] == undisturbed["instructions", "train"]
     assert "recovered by resync" in board.log.path.read_text()
 
@@ -192,7 +198,7 @@ def test_a_partition_that_goes_bad_is_flashed_again(
         timeout_s=60,
         log=lambda _line: None,
     )
-    assert fit(client, job).params == expected
+    assert fit(client, job).update == expected
     assert "recovered by flash" in board.log.path.read_text()
 
 
@@ -201,12 +207,12 @@ def test_cancelling_is_prompt_and_the_board_comes_back(client: BoardClient, job:
     with pytest.raises(Cancelled):
         client.fit(job, lambda _done, _total: cancelled.set(), cancelled)
     client.recover()
-    assert fit(client, job).params == expected
+    assert fit(client, job).update == expected
 
 
 def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: TrainJob) -> None:
-    clients = [BoardClient(f"client-{i}", board, engine.plan, "a-run", OnBoard(OFFSET, COUNT)) for i in (1, 2)]
-    results: dict[str, Update | BenchError] = {}
+    clients = [BoardClient(f"client-{i}", board, engine.plan, OnBoard(OFFSET, COUNT)) for i in (1, 2)]
+    results: dict[str, Trained | BenchError] = {}
 
     def work(client: BoardClient) -> None:
         try:
@@ -220,13 +226,13 @@ def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: Trai
     for thread in threads:
         thread.join(60)
     one, other = results["client-1"], results["client-2"]
-    assert isinstance(one, Update)
-    assert isinstance(other, Update)
-    assert one.params == other.params
+    assert isinstance(one, Trained)
+    assert isinstance(other, Trained)
+    assert one.update == other.update
 
 
 def test_a_board_with_another_program_is_refused(board: Board, job: TrainJob, float32_program: str) -> None:
-    client = BoardClient("client-1", board, Engine(float32_program).plan, "a-run", OnBoard(0, COUNT))
+    client = BoardClient("client-1", board, Engine(float32_program).plan, OnBoard(0, COUNT))
     with pytest.raises(DeviceError, match=r"board bit cannot be used: its plan is .* flash the program"):
         fit(client, job)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bench_command import Bench
 
+from bench.federation.snapshot import unpack
 from bench.results.store import load_run
 from bench.results.table import compare_counted
 
@@ -62,18 +63,15 @@ def reference(bench: Bench, experiment: Path) -> Path:
     return run(bench, experiment, "reference")
 
 
-def final_weights(folder: Path) -> dict[str, np.ndarray]:
-    newest = max((folder / "journal").glob("int8-*.npz"))
-    with np.load(newest) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+def final_weights(folder: Path, variant: str = "int8") -> np.ndarray:
+    newest = max((folder / "journal").glob(f"{variant}-*.json"))
+    return unpack(json.loads(newest.read_text())["simulation"]["core"]["weights"])
 
 
 def assert_same(one: Path, other: Path) -> None:
     assert compare_counted(load_run(one).rows, load_run(other).rows) == []
-    left, right = final_weights(one), final_weights(other)
-    assert left.keys() == right.keys()
-    for name in left:
-        assert np.array_equal(left[name], right[name]), name
+    for variant in load_run(one).document["variants"]:
+        assert np.array_equal(final_weights(one, variant), final_weights(other, variant)), variant
 
 
 def test_the_table_has_what_a_reader_needs(reference: Path) -> None:
@@ -129,6 +127,53 @@ def test_a_run_that_is_killed_in_mid_round_is_resumed_to_the_same_result(
     folder = run(bench, experiment, reports.name, "--resume")
     assert len(list((reports / "runs").iterdir())) == 1
     assert_same(reference, folder)
+
+
+ASYNCHRONOUS = EXPERIMENT.replace('name = "small"', 'name = "small-async"\ncentral = false').replace(
+    'name = "int8"',
+    'name = "int8"\nscheme = "list:conv1.bias,fc2.weight[:2],fc2.bias"\nupdate = {bits = 4}\n'
+    'federation = {strategy = "ftte", rounds = 8, buffer = 2}',
+)
+
+
+@pytest.fixture(scope="module")
+def asynchronous(bench: Bench, experiment: Path) -> Path:
+    """Semi-asynchronous steps with coded updates, undisturbed; the experiment file lies beside."""
+    path = bench.folder / "async.toml"
+    path.write_text(ASYNCHRONOUS)
+    return run(bench, path, "async")
+
+
+def test_the_cortex_m0_is_the_straggler_and_the_others_do_not_wait(asynchronous: Path) -> None:
+    rows = [row for row in load_run(asynchronous).rows if row.round > 0]
+    steps = {board: sum(r.value for r in rows if r.board == board and r.metric == "samples") for board in BOARDS}
+    assert steps["bit"] < steps["n2"] <= steps["plus2"]
+    assert sum(steps.values()) == 8 * 2 * 150
+    assert {row.metric for row in rows} >= {"staleness", "weight", "clipped", "checkpoint", "elapsed"}
+    weights = [sum(row.value for row in rows if row.metric == "weight" and row.round == step) for step in range(1, 9)]
+    assert weights == pytest.approx([1.0] * 8)
+    elapsed = [row.value for row in rows if row.metric == "elapsed"]
+    assert elapsed == sorted(elapsed)
+    sent = [row.value for row in rows if row.metric == "payload_up" and row.phase == "upload"]
+    assert max(sent) < 900, "half a byte a value where one and a residual would travel whole"
+    assert {row.value for row in rows if row.metric == "feedback_lost"} == {0.0}
+
+
+def test_two_asynchronous_runs_with_one_seed_are_equal(bench: Bench, asynchronous: Path) -> None:
+    assert_same(asynchronous, run(bench, bench.folder / "async.toml", "async-again"))
+
+
+def test_an_asynchronous_run_that_is_killed_is_resumed_with_the_boards_error_feedback(
+    bench: Bench, asynchronous: Path
+) -> None:
+    reports = bench.folder / "async-killed"
+    process = bench.start("run", str(bench.folder / "async.toml"), "--reports", str(reports))
+    wait_for(lambda: finished_rounds(reports) >= 4, 120)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    wait_for(lambda: not bench.leftovers(), 20)
+    assert finished_rounds(reports) < 9, "killed before its end"
+    assert_same(asynchronous, run(bench, bench.folder / "async.toml", reports.name, "--resume"))
 
 
 def test_a_users_own_export_trains_on_boards(bench: Bench, experiment: Path, project_root: Path) -> None:

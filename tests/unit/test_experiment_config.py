@@ -6,6 +6,8 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.experiment.config import load_experiment
+from bench.federation.participation import Continuous, Rounds
+from bench.federation.update_codec import CodecSettings
 
 GOOD = """
 name = "small"
@@ -41,12 +43,16 @@ def test_reads_an_experiment(tmp_path: Path) -> None:
     assert [(v.scheme, v.dtype, v.batch, v.rule) for v in experiment.model.variants] == [("last-1", "int8", 1, None)]
     assert experiment.model.variants[0].rate(1) == 0.01
     assert experiment.model.variants[0].rate(3) == pytest.approx(0.0025)
-    assert experiment.federation.strategy == "fedavg"
+    plan = experiment.federation_of(experiment.model.variants[0], clients=5)
+    assert plan.settings.strategy == "fedavg"
+    assert plan.settings.participation == Rounds(clients=5), "all clients; what is late by the wall is no deadline"
+    assert (plan.clock, plan.deadline_s, plan.settings.stop.steps) == ("modelled", 10.0, 2)
+    assert experiment.update_of(experiment.model.variants[0]) is None
 
 
 def test_the_shipped_demo_is_valid() -> None:
     demo = load_experiment("demo")
-    assert demo.federation.rounds >= 10
+    assert demo.federation["rounds"] >= 10
     assert demo.data.train_samples >= 5000
 
 
@@ -71,6 +77,14 @@ def test_the_digest_changes_with_whatever_decides_the_result(tmp_path: Path) -> 
         ('dataset = "fashion-mnist"', 'dataset = "mnist"', "data.dataset"),
         ("alpha = 0.5", 'alpha = 0.5\nplacement = "cloud"', "data.placement"),
         ("deadline_s = 10.0", "", "federation.deadline_s"),
+        ("rounds = 2", 'rounds = 2\nclock = "sun"', "federation.clock"),
+        ("rounds = 2", 'rounds = 2\nstrategy = "fedsgd"', "federation"),
+        ("rounds = 2", 'rounds = 2\nstrategy = "ftte"\nbuffer = 0', "federation.buffer"),
+        ("rounds = 2", 'rounds = 2\nstrategy = "fedbuff"\nmin_clients = 2', "federation.min_clients"),
+        ("[train]", "[update]\nbits = 3\n[train]", "update.bits"),
+        ("[train]", "[update]\nkeep = 0\n[train]", "update.keep"),
+        ("learning_rate_decay = 0.5", "learning_rate_decay = 0.5\nupdate = {bit = 4}", "model.variants.0.update.bit"),
+        ("learning_rate_decay = 0.5", "learning_rate_decay = 0.5\nfederation = {buffer = 2}", "buffer"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, find: str, replace: str, named: str) -> None:
@@ -97,3 +111,29 @@ def test_malformed_toml_and_absent_files(tmp_path: Path) -> None:
         load_experiment(write(tmp_path, "rounds = = 2"))
     with pytest.raises(ConfigError, match=r"no such experiment.*demo"):
         load_experiment("demon")
+
+
+def test_a_variant_may_have_a_federation_and_updates_of_its_own(tmp_path: Path) -> None:
+    own = 'learning_rate_decay = 0.5\nfederation = {strategy = "ftte", rounds = 9, buffer = 3}\nupdate = {bits = 2}'
+    experiment = load_experiment(write(tmp_path, GOOD.replace("learning_rate_decay = 0.5", own)))
+    [variant] = experiment.model.variants
+    plan = experiment.federation_of(variant, clients=4)
+    assert plan.settings.strategy == "ftte"
+    assert plan.settings.participation == Continuous(concurrency=4)
+    assert (plan.clock, plan.deadline_s, plan.settings.stop.steps) == ("modelled", 10.0, 9)
+    update = experiment.update_of(variant)
+    assert update is not None
+    assert update.codec == CodecSettings(bits=2)
+
+
+def test_on_the_walls_clock_the_deadline_is_the_rounds_own(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD.replace("rounds = 2", 'rounds = 2\nclock = "wall"')))
+    plan = experiment.federation_of(experiment.model.variants[0], clients=5)
+    assert plan.settings.participation == Rounds(clients=5, deadline_s=10.0)
+
+
+def test_what_no_board_does_is_refused_and_not_ignored(tmp_path: Path) -> None:
+    prox = 'rounds = 2\nstrategy = "fedprox"\nmu = 0.1'
+    experiment = load_experiment(write(tmp_path, GOOD.replace("rounds = 2", prox)))
+    with pytest.raises(ConfigError, match=r"variant int8: federation\.mu: is 0\.1, but no board adds FedProx's"):
+        experiment.federation_of(experiment.model.variants[0], clients=5)
