@@ -100,7 +100,8 @@ _RUN_EXAMPLES = """\
 examples:
   bench run demo                                    on the default rack
   bench run demo --rack hosts/lab.yaml --json       on your boards; the run's document on standard output
-  bench run my.toml --resume                        go on after a power cut: finished rounds are not run again
+  bench run ftte                                    few parameters in four bits, semi-asynchronous, beside FedAvg
+  bench run my.toml --resume                        go on after a power cut: finished server steps are not run again
 """
 
 
@@ -269,7 +270,7 @@ def _plan_help() -> str:
 
 def _add_runs(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     run = verbs_.add_parser("run", help="run an experiment on the rack, and report it", **_with(_RUN_EXAMPLES))
-    run.add_argument("experiment", help="a TOML file, or the name of one that ships (demo)")
+    run.add_argument("experiment", help="a TOML file, or the name of one that ships (demo, ftte)")
     run.add_argument("--resume", action="store_true", help="go on with the newest run of it that was not finished")
     run.add_argument("--model", metavar="MODEL", help="a zoo name or an ONNX file in place of the experiment's model")
     run.add_argument("--scheme", help="an update scheme in place of those of the experiment's variants")

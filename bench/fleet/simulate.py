@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from bench.errors import ConfigError
 from bench.federation.clock import Pending, Simulation
 from bench.federation.events import Action, Assign, Event, Failed, Form, Refused, Stepped, Update
-from bench.federation.settings import FederationSettings, make_core
+from bench.federation.settings import FederationSettings, FedProxSettings, make_core
 from bench.fleet.population import Pool
 from bench.fleet.trainer import Job, Trainer, Turn, Vector
 from bench.link.size import Wire, write
@@ -69,9 +70,11 @@ def simulate(
         progress: called with each point.
 
     Raises:
-        ConfigError: the strategy does not go with its participation.
+        ConfigError: the strategy does not go with its participation, or asks of clients what the engine does not do.
         InfrastructureError: it stands still, as no client is left.
     """
+    if isinstance(settings, FedProxSettings) and settings.mu > 0:
+        raise ConfigError(f"federation.mu: is {settings.mu}, but no engine adds FedProx's proximal term: set mu = 0.0")
     names = [f"{index:06d}" for index in range(len(trainer.population))]
     core = make_core(settings, trainer.initial(), names, seed)
     run = _Run(trainer, judge, every, progress)

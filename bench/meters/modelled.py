@@ -6,7 +6,7 @@ For each board, with all its clients in the round together:
     link [s]     = wire bytes · 10 / baud                (a start bit, 8 data bits, a stop bit)
     busy [s]     = compute + link                        (the engine does not train while it sends)
     round [s]    = the longest busy of the cohort        (synchronous rounds: all wait for the slowest)
-    idle [s]     = round − busy
+    idle [s]     = round − busy                          (none where a server step waits for no slowest board)
     energy [µJ]  = seconds · mA · V · 1000               (mA · V = mW; run current while computing and on the link,
                                                           sleep current while idle)
 

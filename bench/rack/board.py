@@ -115,7 +115,9 @@ class Board:
             try:
                 device = self.device()
                 device.session.cancelled = cancelled
-                return device.hello(check=False, timeout_s=0.5, retries=0)
+                hello = device.hello(check=False, timeout_s=0.5, retries=0)
+                self.resident = None  # it may have been reset since
+                return hello
             except BoardSilent:
                 if time.monotonic() >= deadline:
                     raise

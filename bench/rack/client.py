@@ -227,7 +227,6 @@ class BoardClient:
         device = self._board.device()
         if not device.session.is_open:
             self._board.connect(cancelled=cancelled)
-            self._board.resident = None
         hello = device.info
         problems = hello.problems(
             env=self._board.entry.env, plan_id=self._plan.plan_id, params_bytes=self._plan.params_bytes
