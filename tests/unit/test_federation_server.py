@@ -278,7 +278,7 @@ def test_too_few_twice_end_the_run_with_every_reason(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError) as caught:
         federated(tmp_path, clients, schedule(3, deadline_s=0.5, min_clients=2)).run(initial())
     assert time.monotonic() - begun < 10
-    assert "round 2 of linear: 1 of 3 clients answered, 2 are needed (federation.min_clients)" in str(caught.value)
+    assert "round 2 of linear: 1 of 3 clients are left, 2 are needed (federation.min_clients)" in str(caught.value)
     assert "a: a: no probe; b: b: no probe" in str(caught.value)
     # What was finished is kept, and a later session goes on from there.
     finished = Journal(tmp_path, "same").last_round("linear")
@@ -288,9 +288,10 @@ def test_too_few_twice_end_the_run_with_every_reason(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_cancels_the_clients_and_the_run_can_be_resumed(tmp_path: Path) -> None:
-    stopped = threading.Event()
+    stopped, kept = threading.Event(), threading.Event()  # clients work on while the server writes its journal
 
     def interrupt(client: LinearClient, job: TrainJob, cancelled: threading.Event, update: Trained) -> Trained:
+        assert kept.wait(timeout=20)
         os.kill(os.getpid(), signal.SIGINT)  # while the server waits for this client
         assert cancelled.wait(timeout=20)
         stopped.set()
@@ -298,7 +299,8 @@ def test_ctrl_c_cancels_the_clients_and_the_run_can_be_resumed(tmp_path: Path) -
 
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
-        federated(tmp_path, cohort({"b": {3: interrupt}}), schedule()).run(initial())
+        watcher = Watcher(lambda event: kept.set() if event == "round 2 finished" else None)
+        federated(tmp_path, cohort({"b": {3: interrupt}}), schedule(), watcher).run(initial())
     assert stopped.is_set()
     assert set(threading.enumerate()) <= before  # no thread is left in a client
     again = cohort()

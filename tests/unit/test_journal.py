@@ -177,7 +177,7 @@ def test_a_process_killed_from_outside_in_mid_round_is_resumed(tmp_path: Path) -
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("round 2 of"):
+            if line.startswith("round 1 finished"):  # clients are at work on round 2
                 process.kill()
                 break
     assert process.returncode == -signal.SIGKILL
