@@ -229,6 +229,9 @@ class FederatedRun:
         """See clock.VirtualClient: of whichever client the job is for."""
         name, round_ = job.client, job.version + 1
         client, progress = self._crew.client(name), self._progress
+        for turn_before in self._turns.values():  # its answer has led to this job, and is not yet in the books
+            if turn_before.assign.client == name and turn_before.trained is not None:
+                progress.states[name] = turn_before.trained.state
         if job.job in self._resumed:
             turn = self._resumed.pop(job.job)
         else:

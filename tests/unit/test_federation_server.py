@@ -284,7 +284,7 @@ def test_too_few_twice_end_the_run_with_every_reason(tmp_path: Path) -> None:
     finished = Journal(tmp_path, "same").last_round("linear")
     assert finished is not None
     assert finished.round == 1
-    assert fingerprint(federated(tmp_path, cohort(), schedule(3)).run(initial())) == by_hand(3)
+    assert fingerprint(federated(tmp_path, cohort(), schedule(3, min_clients=2)).run(initial())) == by_hand(3)
 
 
 def test_ctrl_c_cancels_the_clients_and_the_run_can_be_resumed(tmp_path: Path) -> None:
