@@ -298,8 +298,8 @@ def test_ctrl_c_cancels_the_clients_and_the_run_can_be_resumed(tmp_path: Path) -
         return update
 
     before = set(threading.enumerate())
+    watcher = Watcher(lambda event: kept.set() if event == "round 2 finished" else None)
     with pytest.raises(KeyboardInterrupt):
-        watcher = Watcher(lambda event: kept.set() if event == "round 2 finished" else None)
         federated(tmp_path, cohort({"b": {3: interrupt}}), schedule(), watcher).run(initial())
     assert stopped.is_set()
     assert set(threading.enumerate()) <= before  # no thread is left in a client
