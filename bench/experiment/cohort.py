@@ -1,7 +1,7 @@
 """Who holds which data: clients, their shards, and the boards that carry them.
 
 A client is one shard of the training data. Each board is home to one client. A board that cannot run a variant (a core
-without an FPU, float32) lends its client to the board that can and holds the least: so every side of a comparison
+without an FPU, float32) lends its client to the board that can, has room and holds the least: so every side of a comparison
 trains the same clients on the same samples. A board's data partition holds its own client's shard and those of its
 guests, one after the other, and is the same for all variants.
 """
@@ -78,10 +78,12 @@ def seat_clients(
                 hosts[variant][client] = home
                 continue
             held = [board for board in able if client in holdings[board]]
-            host = held[0] if held else min(able, key=lambda board: (load[board], board))
+            size = len(by_client[client])
+            roomy = [board for board in able if load[board] + size <= capacities[board]]  # none: refused below, by name
+            host = held[0] if held else min(roomy or able, key=lambda board: (load[board], board))
             if not held:
                 holdings[host].append(client)
-                load[host] += len(by_client[client])
+                load[host] += size
             hosts[variant][client] = host
     for board in boards:
         if load[board] > capacities[board]:

@@ -44,3 +44,16 @@ def test_no_board_for_a_variant() -> None:
 def test_a_partition_that_is_too_small() -> None:
     with pytest.raises(ConfigError, match="board f4-a: its partition holds 45 samples, but 50"):
         seat(capacity=45)
+
+
+def test_a_guest_goes_where_there_is_room_for_it() -> None:
+    shards = [np.arange(40), np.arange(20), np.arange(30)]
+    capacities = {
+        "large": 100,
+        "small": 35,
+        "no-fpu": 100,
+    }  # small holds the least, but not a guest of 30 beside its 20
+    cohort = seat_clients(
+        ["large", "small", "no-fpu"], shards, capacities, ["float32"], lambda board, _variant: board != "no-fpu"
+    )
+    assert [seat.board for seat in cohort.seats["float32"]] == ["large", "small", "large"]
