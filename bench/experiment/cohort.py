@@ -1,7 +1,7 @@
 """Who holds which data: clients, their shards, and the boards that carry them.
 
 A client is one shard of the training data. Each board is home to one client. A board that cannot run a variant (a core
-without an FPU, float32) lends its client to the board that can, has room and holds the least: so every side of a comparison
+without an FPU, float32) lends its client to the one with room that holds the least: so every side of a comparison
 trains the same clients on the same samples. A board's data partition holds its own client's shard and those of its
 guests, one after the other, and is the same for all variants.
 """
