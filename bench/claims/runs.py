@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,8 @@ from bench.fleet.simulate import Point, Trace, simulate
 from bench.fleet.trainer import Trainer
 from bench.results.files import write_atomically
 
-_SOURCES = ("federation", "fleet", "link/size.py", "model/wire.py", "data/shift.py", "claims/runs.py", "claims/scene.py")
+_SOURCES = ("federation", "fleet", "link/size.py", "model/wire.py", "data/shift.py", "claims/runs.py",
+            "claims/scene.py")  # fmt: skip
 """What decides a run beside its configuration and the compiled program."""
 _VISITED = 40
 """Clients whose own accuracy is measured."""
@@ -115,7 +115,8 @@ def _run(scene: Scene, name: str, seed: int, trainer: Trainer, trace: Trace, ini
         points=trace.points, updates=last.updates, refused=trace.refused, cancelled=trace.cancelled,
         payload_up=round(last.up / turns), payload_down=round(last.down / turns),
         local_before=before, local_after=after, local_adapted=adapted,
-        kept_before=_accuracy(trainer, initial, scene.public), kept_after=_accuracy(trainer, trace.weights, scene.public),
+        kept_before=_accuracy(trainer, initial, scene.public),
+        kept_after=_accuracy(trainer, trace.weights, scene.public),
     )  # fmt: skip
 
 

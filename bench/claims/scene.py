@@ -1,7 +1,8 @@
-"""What the arms of an experiment share at a seed: data, clients, the network that all start from, and their programs."""
+"""What the arms of an experiment share at a seed: data, clients, the network they start from, and their programs."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from bench.selection.tasks import pretrained, seen_by_strangers
 
 _FIRST = 0
 """Seed of what is the same at every seed of a run: the split, the network's first weights and its pretraining."""
+_OF_NETWORKS = ("dataset", "folder", "model", "input_shape", "pretrain_samples", "pretrain_steps", "pretrain_rate",
+                "board", "judge_samples", "share_of_parameters")  # fmt: skip
+"""Of a protocol: what data, the network, and its programs depend on."""
 _SELECTION_STEPS = 2000
 _JUDGES = 100
 _REHEARSED = 4000
@@ -82,6 +86,15 @@ class Scene:
         if p.pretrain_steps:
             self._say(f"pretraining {p.model}: {p.pretrain_steps} steps")
         return pretrained(graph, self.public, p.pretrain_steps, p.pretrain_rate, 1)
+
+    def varied(self, protocol: Protocol) -> Scene:
+        """The scene of another protocol; data, network and programs are shared where it leaves them as they are."""
+        if any(getattr(protocol, name) != getattr(self.protocol, name) for name in _OF_NETWORKS):
+            return Scene(protocol, self._say)
+        _ = self.graph  # pretrained once for all
+        other = copy.copy(self)
+        other.protocol = protocol
+        return other
 
     def population(self, seed: int) -> Population:
         """The clients at a seed."""
@@ -138,15 +151,15 @@ class Scene:
     def _compile(self, arm: Arm, scheme: str) -> Program:
         p = self.protocol
         settings = Settings(scheme, arm.dtype, federated=arm.bits is not None)
-        calibration = (
-            random_calibration(self.graph)
-            if arm.dtype == "float32"
-            else rehearsed_calibration(
-                self.graph, scheme, self._seen(0).x, self._seen(0).y, steps=_REHEARSED, learning_rate=p.pretrain_rate,
-                seed=1, source="public samples",
+        calibration = random_calibration(self.graph)
+        if arm.dtype == "int8":
+            seen = self._seen(0)
+            calibration = rehearsed_calibration(
+                self.graph, scheme, seen.x, seen.y, steps=_REHEARSED, learning_rate=p.pretrain_rate, seed=1,
+                source="public samples",
             )  # fmt: skip
-        )
-        digest = hashlib.sha256(f"{scheme} {settings} {p.dataset} {p.input_shape} {p.pretrain_steps}".encode()).hexdigest()
+        text = f"{scheme} {settings} {p.dataset} {p.input_shape} {p.pretrain_steps}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
         name = f"claims_{p.model}_{arm.dtype}_{digest[:12]}".replace("-", "_")
         compiled = compile_graph(self.graph, settings, calibration, name)
         write(compiled)
@@ -168,7 +181,7 @@ def _load(protocol: Protocol) -> tuple[Pool, Pool]:
     if protocol.dataset == "cifar10":
         if protocol.folder is None:
             raise ConfigError("protocol.folder: CIFAR-10 needs the folder of its binary files")
-        data = cifar10.load(protocol.folder)
+        data: cifar10.Dataset | fashion_mnist.Dataset = cifar10.load(protocol.folder)
     else:
         data = fashion_mnist.load((height, width))
     shape = (-1, height, width, channels)

@@ -50,9 +50,8 @@ def from_fashion_mnist(graph: Graph, seed: int) -> Public:
     data = fashion_mnist.load((height, width))
     pool = Pool(data.train_x.reshape(-1, height, width, 1), data.train_y)
     order = np.random.default_rng([seed, 9]).permutation(len(pool)).astype(np.int32)
-    return Public(
-        pool[order[:10_000]], seen_by_strangers(pool[order[10_000:12_000]], seed), seen_by_strangers(pool[order[12_000:14_000]], seed)
-    )
+    learn, judge = pool[order[10_000:12_000]], pool[order[12_000:14_000]]
+    return Public(pool[order[:10_000]], seen_by_strangers(learn, seed), seen_by_strangers(judge, seed))
 
 
 def from_file(path: Path, graph: Graph, seed: int) -> Public:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +13,7 @@ from quadratic_clients import Done, Quadratic, Threaded, chance, cohort, mean_ce
 from bench.errors import InfrastructureError
 from bench.federation.clock import Simulation, run
 from bench.federation.core import Core, Limits, Stop
-from bench.federation.events import Assign, Event, Failed, Joined, Left, Refused, Stepped, Timer, Update, Vector
+from bench.federation.events import Action, Assign, Event, Failed, Joined, Left, Refused, Stepped, Timer, Update, Vector
 from bench.federation.participation import Continuous, Participation, Rounds
 from bench.federation.strategies.base import Strategy
 from bench.federation.strategies.fedasync import FedAsync
@@ -84,13 +84,17 @@ def test_threads_change_nothing_however_long_they_take(name: str) -> None:
     results = set()
     for workers, seed in ((None, 0), (1, 1), (2, 2), (8, 3)):
         log: list = []
+
+        def observe(event: Event, actions: Sequence[Action], log: list = log) -> None:
+            log.append(told(event, list(actions)))
+
         core = make(name, clients, Stop(updates=150))
         if workers is None:
-            run(core, clients, churn(), lambda event, actions: log.append(told(event, list(actions))))
+            run(core, clients, churn(), observe)
         else:
             with ThreadPoolExecutor(workers) as executor:
                 threaded = {k: Threaded(c, executor, random_delays(seed)) for k, c in clients.items()}
-                run(core, threaded, churn(), lambda event, actions: log.append(told(event, list(actions))))
+                run(core, threaded, churn(), observe)
         results.add((json.dumps(log), core.weights.tobytes()))
     assert len(results) == 1
 
