@@ -14,7 +14,7 @@ TIDY_FLAGS = -std=c++17 -xc++ -Ifirmware -DFTTE_HOST -DFTTE_ENV='"host"' -DFTTE_
              -DFTTE_BAUD=115200 -DFTTE_CORE_HZ=1000000000 -DFTTE_HSE_HZ=0 -DFTTE_CHUNK_BYTES=1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench kernels format firmware setup setup-develop clean distclean
+.PHONY: help demo test check bench kernels claims format firmware setup setup-develop clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: setup-develop  ## the figures of docs and README: hours on two cores, goe
 
 kernels: setup-develop  ## what each kernel costs on each core: instructions, modelled cycles, bytes
 	$(BIN)/python -m bench.benchmarks.kernels
+
+claims: setup-develop  ## FTTE's claims on simulated clients: hours on two cores, goes on where it was stopped; STUDIES="bits …" for some
+	$(BIN)/python -m bench.claims $(if $(STUDIES),--studies $(STUDIES))
 
 format: setup-develop  ## puts all sources into the project's format
 	$(BIN)/ruff check --fix .

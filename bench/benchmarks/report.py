@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.benchmarks.files import output_folder
 from bench.benchmarks.kernels import BASELINE
+from bench.benchmarks.markdown import table
 from bench.benchmarks.memory import MCUNET, SAVING_ENV, exact
 from bench.errors import ConfigError
 from bench.results.files import write_atomically
@@ -68,16 +69,6 @@ def _provenance(documents: Mapping[str, dict[str, Any] | None]) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
-    lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
 # --- memory ---
 
 
@@ -93,7 +84,7 @@ def _memory(document: dict[str, Any]) -> Iterable[str]:
         "above its figure, and paint and emulator agree on it to the byte. The bound of the stack is at most "
         f"{-deepest} bytes above what was reached: it has an interrupt at the worst moment."
     )
-    yield _table(
+    yield table(
         ("model", "scheme", "format", "board", "static", "arena", "stack planned", "by paint", "by emulator",
          "instructions"),
         (_memory_row(row) for row in fitting),
@@ -121,16 +112,16 @@ def _savings(savings: Mapping[str, list[dict[str, Any]]]) -> Iterable[str]:
         "arena + stack as measured. The last three columns are the arena alone: every value in memory of its own; "
         "placed, in the order of the program; placed, in the compiler's order."
     )
-    table = []
+    lines = []
     for model, rows in savings.items():
         first = _total(rows[0])
         for row in rows:
             total, steps = _total(row), row["arena_steps"]
             saved = "" if total is None or first is None else f"{100 * (1 - total / first):.1f} %"
             share = f"{100 * row['trained'] / row['parameters']:.1f} %"
-            table.append([model, row["dtype"], row["scheme"], share, total or "does not fit", saved, *steps.values()])
-    yield _table(
-        ("model", "format", "scheme", "trains", "total", "saved", "own memory each", "placed", "ordered, placed"), table
+            lines.append([model, row["dtype"], row["scheme"], share, total or "does not fit", saved, *steps.values()])
+    yield table(
+        ("model", "format", "scheme", "trains", "total", "saved", "own memory each", "placed", "ordered, placed"), lines
     )
 
 
@@ -145,7 +136,7 @@ def _mcunet(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
         return
     row, measured = found[0], found[0]["measured"]
     yield "## MCUNet-5fps, 49 KB scheme, one training step on the emulated Cortex-M4F"
-    yield _table(
+    yield table(
         ("", "this bench", "TinyEngine"),
         [
             ("instructions", measured["instructions"], MIT["instructions"]),
@@ -170,7 +161,7 @@ def _kernels() -> Iterable[str]:
         "Counted on emulated cores, the result stored and requantised; `make kernels` has every kernel on every core. "
         "Cycles are modelled from the reference manuals' tables, without wait states."
     )
-    table = []
+    lines = []
     for row in rows:
         peer = PEERS.get((row["kernel"], row["core"]))
         if peer is None and (row["goal"] is None or row["core"] != "cortex-m4f"):
@@ -179,8 +170,8 @@ def _kernels() -> Iterable[str]:
         goal = "" if row["goal"] is None else f"{row['goal']:.2f}, {'met' if each <= row['goal'] else 'missed'}"
         best = "" if peer is None else f"{peer[0]:.2f} ({peer[1]})"
         cycles = f"{row['modelled_cycles'] / row['work']:.2f}"
-        table.append([row["kernel"], row["core"], f"{each:.2f}", best, goal, cycles])
-    yield _table(("kernel", "core", "instructions", "best peer", "goal", "modelled cycles"), table)
+        lines.append([row["kernel"], row["core"], f"{each:.2f}", best, goal, cycles])
+    yield table(("kernel", "core", "instructions", "best peer", "goal", "modelled cycles"), lines)
 
 
 # --- training and gradients ---
@@ -200,8 +191,8 @@ def _training(document: dict[str, Any]) -> Iterable[str]:
         rules = [_share(entry["rules"].get(rule)) for rule in ("compensated", "compensated4", "truncated")]
         rows.append([entry["model"], entry["scheme"], entry["seeds"], *reached, behind, *rules])
     head = ("model", "scheme", "seeds", "before", "float32", "int8", "points behind", "8 bits", "4 bits", "none")
-    yield _table(head, rows)
-    yield _table(
+    yield table(head, rows)
+    yield table(
         ("model", "scheme", "seed", "format", "update", "steps", "accuracy", "loss"),
         ([r["model"], r["scheme"], r["seed"], r["dtype"], r["rule"], r["steps"], _share(r["accuracy"]),
           f"{r['loss']:.3f}"] for r in document["rows"]),
@@ -220,7 +211,7 @@ def _gradients(document: dict[str, Any]) -> Iterable[str]:
     )
     for model, rows in document["models"].items():
         yield f"### {model}"
-        yield _table(
+        yield table(
             ("tensor", "single", "mean", "ratio"),
             ([r["tensor"], *(f"{r[k]:.3f}" for k in ("single_cosine", "mean_cosine", "mean_ratio"))] for r in rows),
         )

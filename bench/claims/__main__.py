@@ -50,6 +50,7 @@ def run(path: Path, studies: Sequence[str], seeds: int | None, folder: Path) -> 
         ConfigError: the experiment is not well-formed, or an arm cannot be compiled.
     """
     experiment = load_experiment(path)
+    folder.mkdir(parents=True, exist_ok=True)
     document = folder / "claims.json"
     found: dict[str, Any] = {}
     if document.is_file():
