@@ -65,7 +65,11 @@ class VirtualBoard:
         self._run = state / "run"
         self._target = target = Target(machine.part, make_memories(machine.part, state))
         self.counter = self._run / "counter" if library is not None else None
-        counting = Counting(library, self.counter) if library is not None and self.counter is not None else None
+        counting = (
+            Counting(library, self.counter, self._run / "phases")
+            if library is not None and self.counter is not None
+            else None
+        )
         self._wire = Wire(self.loop)
         self._emulator = Emulator(
             self.loop,

@@ -12,20 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import shutil
-import signal
-import socket
 import sys
 from pathlib import Path
 
 from bench.errors import BenchError, ConfigError
-from bench.virtual.lifetime import DirectoryLock, signal_on_parent_death
-from bench.virtual.loop import Loop
+from bench.virtual.lifetime import DirectoryLock, watch_for_the_end
 from bench.virtual.spec import VirtualBoardSpec
 
 LOG = logging.getLogger(__name__)
-_PARENT_GONE = signal.SIGUSR2
 
 
 def _prepare(state: Path, name: str) -> DirectoryLock:
@@ -37,28 +32,6 @@ def _prepare(state: Path, name: str) -> DirectoryLock:
         left.unlink(missing_ok=True)
     (state / "run").mkdir()
     return lock
-
-
-def _watch_for_the_end(loop: Loop, child: bool) -> socket.socket:
-    """Signals wake the loop through a socket; with `child`, so does the end of standard input."""
-    receiver, sender = socket.socketpair()
-    sender.setblocking(False)
-    signal.set_wakeup_fd(sender.detach())
-    parent = os.getppid()
-
-    def on_signal() -> None:
-        numbers = receiver.recv(64)
-        if any(number != _PARENT_GONE for number in numbers) or os.getppid() != parent:
-            loop.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, _PARENT_GONE):
-        signal.signal(number, lambda *_: None)
-    loop.on_readable(receiver.fileno(), on_signal)
-    if child:
-        # Both: the pipe may have been inherited by another child; the signal comes already when a thread ends.
-        signal_on_parent_death(_PARENT_GONE)
-        loop.on_readable(0, lambda: loop.stop() if os.read(0, 4096) == b"" else None)
-    return receiver
 
 
 def _arguments() -> argparse.Namespace:
@@ -87,7 +60,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     lock = _prepare(state, spec.name)
     try:
         board = VirtualBoard(spec, machine, state, arguments.plugin)
-        receiver = _watch_for_the_end(board.loop, arguments.child)
+        receiver = watch_for_the_end(board.loop, arguments.child)
         try:
             board.power_on()
             print(json.dumps(board.reached_at()), flush=True)

@@ -35,10 +35,11 @@ _REGISTER = re.compile(r"\b(R\d\d|XPSR)=([0-9a-f]{8})")
 
 @dataclass(frozen=True)
 class Counting:
-    """The instruction counter: the plug-in's shared library and the file of its totals."""
+    """The instruction counter: the plug-in's shared library, the file of its totals, and that of its log of phases."""
 
     library: Path
     totals: Path
+    log: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Emulator:
             LOG.info("instructions are not counted: %s", error)
             return ""
         entry = int.from_bytes(self._flash.read(4, 4), "little") & ~1
-        return counter_arguments(image, entry, self._counting.totals)
+        return counter_arguments(image, entry, self._counting.totals, self._counting.log)
 
     def _spawn(self) -> None:
         console, console_child = socket.socketpair()

@@ -7,13 +7,16 @@ import fcntl
 import os
 import resource
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from bench.errors import InfrastructureError
+from bench.virtual.loop import Loop
 
 _PR_SET_PDEATHSIG = 1
+_PARENT_GONE = signal.SIGUSR2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -33,6 +36,28 @@ def dies_with(parent: int) -> Callable[[], None]:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     return prepare
+
+
+def watch_for_the_end(loop: Loop, child: bool) -> socket.socket:
+    """Signals wake the loop through a socket; with `child`, so does the end of standard input."""
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.detach())
+    parent = os.getppid()
+
+    def on_signal() -> None:
+        numbers = receiver.recv(64)
+        if any(number != _PARENT_GONE for number in numbers) or os.getppid() != parent:
+            loop.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, _PARENT_GONE):
+        signal.signal(number, lambda *_: None)
+    loop.on_readable(receiver.fileno(), on_signal)
+    if child:
+        # Both: the pipe may have been inherited by another child; the signal comes already when a thread ends.
+        signal_on_parent_death(_PARENT_GONE)
+        loop.on_readable(0, lambda: loop.stop() if os.read(0, 4096) == b"" else None)
+    return receiver
 
 
 class DirectoryLock:

@@ -16,8 +16,9 @@ _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall",
 _TIMEOUT_S = 60
 
 
-def counter_arguments(image: ImageDescriptor, entry: int, totals: Path) -> str:
-    """What the phase counter is loaded with: where an image stores its phase. `entry`: its reset handler."""
+def counter_arguments(image: ImageDescriptor, entry: int, totals: Path, log: Path | None = None) -> str:
+    """What the phase counter is loaded with: where an image stores its phase. `entry`: its reset handler; `log`: where
+    each phase that ends is told, for a virtual meter."""
     values = {
         "totals": str(totals),
         "begin": f"0x{image.phase_function:x}",
@@ -25,6 +26,8 @@ def counter_arguments(image: ImageDescriptor, entry: int, totals: Path) -> str:
         "word": f"0x{image.phase_word:x}",
         "entry": f"0x{entry:x}",
     }
+    if log is not None:
+        values["log"] = str(log)
     return ",".join(f"{name}={value}" for name, value in values.items())
 
 

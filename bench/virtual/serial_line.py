@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import mmap
 import os
+import struct
 import termios
 import tty
 from collections.abc import Callable
 from pathlib import Path
 
 from bench.virtual.loop import Loop, Timer
+
+TRAFFIC = struct.Struct("<QQ")
+"""The file beside a serial line: bytes that it has carried to the board, and to the host."""
 
 _CHUNK = 4096
 _QUEUE_LIMIT = 64 << 10
@@ -111,7 +116,8 @@ class Wire:
 
 
 class SerialLine:
-    """A raw pseudo-terminal; `path` is a symbolic link to it that does not change."""
+    """A raw pseudo-terminal; `path` is a symbolic link to it that does not change. A file beside it, traffic_file(),
+    counts its bytes, for a virtual meter to follow."""
 
     def __init__(self, loop: Loop, wire: Wire, path: Path) -> None:
         self.path = path
@@ -130,7 +136,11 @@ class SerialLine:
         temporary.symlink_to(os.ttyname(self._slave))
         temporary.replace(path)
         self._outlet = Outlet(loop, self._master)
-        wire.host = self._outlet.send
+        self._carried = [0, 0]
+        with traffic_file(path).open("w+b") as file:
+            file.truncate(TRAFFIC.size)
+            self._traffic = mmap.mmap(file.fileno(), TRAFFIC.size)
+        wire.host = self._send
         self.listen(True)
 
     def listen(self, listening: bool) -> None:
@@ -144,10 +154,26 @@ class SerialLine:
         self._loop.forget(self._master)
         os.close(self._master)
         os.close(self._slave)
+        self._traffic.close()
+        traffic_file(self.path).unlink(missing_ok=True)
+
+    def _send(self, data: bytes) -> None:
+        self._count(1, len(data))
+        self._outlet.send(data)
+
+    def _count(self, direction: int, size: int) -> None:
+        self._carried[direction] += size
+        TRAFFIC.pack_into(self._traffic, 0, *self._carried)
 
     def _receive(self) -> None:
         try:
             data = os.read(self._master, _CHUNK)
         except BlockingIOError:
             return
+        self._count(0, len(data))
         self._wire.to_board(data)
+
+
+def traffic_file(line: Path) -> Path:
+    """Where a serial line counts its bytes."""
+    return line.with_suffix(".traffic")
