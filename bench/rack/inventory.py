@@ -8,9 +8,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import serial
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,8 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from bench.errors import ConfigError
 from bench.rack.manifest import environments, load_manifest
+from bench.rack.meter_faults import meter_faults
+from bench.virtual.instruments.spec import Faults
 from bench.virtual.parts import MACHINES
 from bench.virtual.spec import VirtualBoardSpec
 
@@ -56,9 +58,21 @@ class Power(_Section):
 
 
 class Meter(_Section):
-    """What measures the board's current: nothing, so that its energy is modelled from data-sheet currents."""
+    """What measures the board's current; `modelled`: nothing, its energy is modelled from data-sheet currents."""
 
-    kind: Literal["none"]
+    kind: Literal["ppk2", "lpm01a", "joulescope", "modelled"]
+    port: str = ""
+    """Its serial port; a Joulescope's serial number, which may be left out when there is only one."""
+    voltage_mv: int | None = Field(default=None, gt=0)
+    """What the board is fed with; of a virtual board, the manifest's unless given."""
+    supply: Literal["meter", "external"] = "meter"
+    """Who feeds the board: the meter, or something else through the meter."""
+    marker: int | None = Field(default=0, ge=0, le=7)
+    """The logic channel that the board's marker pin is connected to; null: none."""
+    line: tuple[Annotated[int, Field(ge=0, le=7)], ...] = Field(default=(), max_length=2, strict=False)
+    """The logic channels that the console's TX and RX are connected to, if they are: they tell transfers from rest."""
+    virtual: Faults | None = None
+    """An emulated meter, of a virtual board, and what is wrong with it on purpose."""
 
 
 class Virtual(_Section):
@@ -215,10 +229,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {"power": Power, "meter": Meter, "virtua
 
 def _told(where: Location, message: str, kind: str, value: Any) -> _Problem:
     """pydantic's finding in this file's words, where those say better what to do."""
-    if kind == "extra_forbidden":
-        around = [part for part in where[:-1] if isinstance(part, str)]
-        section = _SECTIONS.get(around[-1], BoardEntry) if around else _Document
-        message = f"unknown field; {_near(str(where[-1]), list(section.model_fields))}"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        message = f"unknown field; {_near(str(where[-1]), _fields_of(where[:-1]))}"
     elif kind == "missing":
         message = "missing; add it"
     elif kind == "string_type" and isinstance(value, int | float):
@@ -228,6 +240,15 @@ def _told(where: Location, message: str, kind: str, value: Any) -> _Problem:
     elif kind == "string_pattern_mismatch":
         message = f"{value!r} is empty or has blanks in it; give the full id, or remote:HOST:PORT"
     return _Problem(where, message.removeprefix("Value error, "))
+
+
+def _fields_of(where: Location) -> list[str]:
+    """The fields of the section there."""
+    around = [part for part in where if isinstance(part, str)]
+    if around[-2:] == ["meter", "virtual"]:
+        return [field.name for field in fields(Faults)]
+    section = _SECTIONS.get(around[-1], BoardEntry) if around else _Document
+    return list(section.model_fields)
 
 
 def _faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
@@ -242,6 +263,8 @@ def _faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
         yield from _virtual_faults(entry)
     yield from _probe_faults(entry)
     yield from _serial_faults(entry)
+    if entry.meter is not None:
+        yield from meter_faults(entry.meter, entry)
 
 
 def _target_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
@@ -310,10 +333,18 @@ def _clashes(entries: dict[int, BoardEntry]) -> Iterator[_Problem]:
         for other in (entries[before] for before in entries if before < index):
             if entry.name == other.name:
                 yield _Problem(("boards", index, "name"), f"{entry.name!r} is taken; a board's name is unique")
+            if entry.meter and entry.meter.port and entry.meter.port in (other.serial, _meter_port(other)):
+                yield _Problem(
+                    ("boards", index, "meter", "port"), f"{entry.meter.port} is that of {other.name} as well"
+                )
             if entry.serial and entry.serial == other.serial:
                 yield _Problem(("boards", index, "serial"), f"{entry.serial} is that of {other.name} as well")
             if text := _probe_clash(entry, other):
                 yield _Problem(("boards", index, "probe"), text)
+
+
+def _meter_port(entry: BoardEntry) -> str:
+    return "" if entry.meter is None else entry.meter.port
 
 
 def _probe_clash(entry: BoardEntry, other: BoardEntry) -> str | None:

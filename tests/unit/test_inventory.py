@@ -66,13 +66,13 @@ boards:
     serial: rfc2217://rack2.example:4001?ign_set_control
     baud: 230400
     power: {kind: command, off: [relay, "0"], on: [relay, "1"], off_s: 2.5}
-    meter: {kind: none}
+    meter: {kind: ppk2, port: /dev/ttyACM7, voltage_mv: 3300, line: [1, 2]}
     features: [camera, ppk2]
 """
     entry = load_inventory(written(tmp_path, text)).board("far")
     assert entry.target == "stm32f405rg"
     assert entry.pack == str(tmp_path / "part.pack")
-    assert entry.meter == Meter(kind="none")
+    assert entry.meter == Meter(kind="ppk2", port="/dev/ttyACM7", voltage_mv=3300, line=(1, 2))
     assert entry.baud == 230400
     assert entry.remote_port == 5555
     assert entry.power == Power(kind="command", off=("relay", "0"), on=("relay", "1"), off_s=2.5)
@@ -110,7 +110,7 @@ def test_selection_keeps_the_files_order_and_knows_its_boards(tmp_path: Path) ->
         (5, "serial: tcp://rack2:4001", "5: boards[0].serial: tcp://rack2:4001: not a URL that pyserial knows"),
         (5, "baud: fast", "5: boards[0].baud: Input should be a valid integer"),
         (5, "baud: '115200'", "5: boards[0].baud: Input should be a valid integer"),
-        (5, "meter: {kind: ppk3}", "5: boards[0].meter.kind: Input should be 'none'"),
+        (5, "meter: {kind: ppk3}", "5: boards[0].meter.kind: Input should be 'ppk2', 'lpm01a', 'joulescope' or"),
         (5, "power: {kind: fuse, off: [a], on: [b]}", "5: boards[0].power.kind: Input should be 'none' or 'command'"),
         (5, "power: {kind: command, off: [a]}", "5: boards[0].power: kind `command` needs both `off` and `on`"),
         (5, "power: {kind: none, off: [a]}", "5: boards[0].power: kind `none` has no commands"),

@@ -1,0 +1,181 @@
+"""When a measurement of energy counts: the rules of EEMBC ULPMark-ML and MLPerf Tiny.
+
+A run is at least ten seconds and ten iterations of what is measured. There are five runs; the result is the median one.
+A run that lost more than 0.1 % of its samples is refused and made again.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.errors import InfrastructureError
+from bench.meters.meter import Meter
+from bench.meters.split import Share, Wiring, split
+from bench.meters.trace import PHASES, Phase, Trace
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is asked of a measurement. `attempts` is how often a run is made until too little of it was lost."""
+
+    window_s: float = 10.0
+    iterations: int = 10
+    runs: int = 5
+    most_lost: float = 0.001
+    attempts: int = 3
+
+    @property
+    def satisfies_eembc(self) -> bool:
+        """Whether it asks no less than the published rule."""
+        full = Rule()
+        return (
+            self.window_s >= full.window_s
+            and self.iterations >= full.iterations
+            and self.runs >= full.runs
+            and self.most_lost <= full.most_lost
+        )
+
+
+QUICK = Rule(window_s=0.5, iterations=1, runs=1)
+"""For a look: it does not satisfy the published rule."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run that counts: its phases' energy and time in all, over so many iterations."""
+
+    iterations: int
+    shares: Mapping[Phase, Share]
+    lost_share: float
+    outlier_samples: int
+    refused: int
+    """Attempts before it that lost too much."""
+
+    def energy_uj(self, phase: Phase) -> float:
+        """Of a phase, in one iteration."""
+        return self.shares[phase].energy_uj / self.iterations
+
+    def seconds(self, phase: Phase) -> float:
+        """Of a phase, in one iteration."""
+        return self.shares[phase].seconds / self.iterations
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured: the runs, and of which phases it is made up."""
+
+    runs: Sequence[Run]
+    phases: tuple[Phase, ...]
+
+    def total_uj(self, run: Run) -> float:
+        """One iteration's energy in a run."""
+        return sum(run.energy_uj(phase) for phase in self.phases)
+
+    @property
+    def median(self) -> Run:
+        """The run with the median energy (the lower of two), so that its phases add up to it."""
+        return sorted(self.runs, key=self.total_uj)[(len(self.runs) - 1) // 2]
+
+    @property
+    def energy_uj(self) -> float:
+        """One iteration's, in the median run."""
+        return self.total_uj(self.median)
+
+    @property
+    def spread(self) -> float:
+        """Between the least and the greatest run, as a share of the median."""
+        totals = [self.total_uj(run) for run in self.runs]
+        middle = statistics.median(totals)
+        return (max(totals) - min(totals)) / middle if middle else 0.0
+
+
+Work = Callable[[Meter, int], None]
+"""Has the board do something so many times, and marks its phases for meters without logic channels."""
+
+
+def measure(
+    meter: Meter,
+    work: Work,
+    rule: Rule,
+    wiring: Wiring,
+    phases: tuple[Phase, ...] = PHASES,
+    told: Callable[[str], None] = lambda _text: None,
+) -> Figure:
+    """As many runs of `work` as the rule asks for, each long enough.
+
+    Args:
+        meter: armed.
+        work: what is measured.
+        rule: how long and how often.
+        wiring: of the meter's logic channels.
+        phases: which count, for the window and for the energy.
+        told: hears of each run and each refusal.
+
+    Raises:
+        InfrastructureError: too much was lost in each of several attempts, the marker never rose, or the meter failed.
+    """
+    iterations = _enough(meter, work, rule, wiring, phases)
+    runs = []
+    for number in range(1, rule.runs + 1):
+        run = _run(meter, work, iterations, rule, wiring, told)
+        if _window_s(run.shares, phases) < rule.window_s:  # the first look was not typical
+            iterations = math.ceil(iterations * 1.05 * rule.window_s / _window_s(run.shares, phases))
+            run = _run(meter, work, iterations, rule, wiring, told)
+        runs.append(run)
+        energy = sum(run.energy_uj(phase) for phase in phases)
+        told(f"run {number} of {rule.runs}: {run.iterations} iterations, {energy:,.3f} µJ each")
+    return Figure(runs, phases)
+
+
+def _enough(meter: Meter, work: Work, rule: Rule, wiring: Wiring, phases: tuple[Phase, ...]) -> int:
+    """How many iterations fill the window, from ever longer looks."""
+    iterations = 1
+    while True:
+        trace = _record(meter, work, iterations)
+        window_s = _window_s(_shares(trace, wiring, phases), phases)
+        wanted = math.ceil(iterations * 1.02 * rule.window_s / window_s)
+        if window_s >= rule.window_s / 100 or iterations >= wanted:
+            return max(rule.iterations, wanted)
+        iterations *= 8
+
+
+def _run(meter: Meter, work: Work, iterations: int, rule: Rule, wiring: Wiring, told: Callable[[str], None]) -> Run:
+    losses: list[float] = []
+    for _ in range(rule.attempts):
+        trace = _record(meter, work, iterations)
+        if trace.lost_share <= rule.most_lost:
+            shares = split(trace, wiring)
+            return Run(iterations, shares, trace.lost_share, trace.outlier_samples, len(losses))
+        losses.append(trace.lost_share)
+        told(f"refused: {trace.lost_share:.2%} of its samples were lost, {rule.most_lost:.2%} may be")
+    listed = ", ".join(f"{loss:.2%}" for loss in losses)
+    raise InfrastructureError(
+        f"{meter.instrument.identity}: too many samples lost in each of {rule.attempts} attempts ({listed}; at most "
+        f"{rule.most_lost:.2%} may be): plug it into a port of its own, without a hub, and let this computer do less"
+    )
+
+
+def _record(meter: Meter, work: Work, iterations: int) -> Trace:
+    meter.start()
+    work(meter, iterations)
+    return meter.stop()
+
+
+def _shares(trace: Trace, wiring: Wiring, phases: tuple[Phase, ...]) -> Mapping[Phase, Share]:
+    shares = split(trace, wiring)
+    if "compute" in phases and shares["compute"].seconds == 0:
+        where = (
+            f"on logic channel D{wiring.marker}" if wiring.marker is not None and trace.logic is not None else "told"
+        )
+        raise InfrastructureError(
+            f"{trace.instrument.identity}: the board computed, but no marker was seen {where}: connect the board's "
+            "marker pin (README, consoles and marker pins) to it, and the meter's logic VCC and GND to the board's"
+        )
+    return shares
+
+
+def _window_s(shares: Mapping[Phase, Share], phases: tuple[Phase, ...]) -> float:
+    return sum(shares[phase].seconds for phase in phases)
