@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from bench import verbs, verbs_choose, verbs_model, verbs_place
+from bench import verbs, verbs_choose, verbs_energy, verbs_model, verbs_place
 from bench.build import project_root
 from bench.compiler.scheme import scheme_help
 from bench.errors import BenchError, ConfigError
@@ -95,6 +95,17 @@ examples:
   bench step lenet-5 --scheme bias --env netduinoplus2         instructions and SRAM of a step on an emulated M4F
   bench step mcunet-5fps --scheme tte-49kb --env mps2_an386 --json
   bench step mine.onnx --scheme last-1 --board plus2           on a board of the rack
+"""
+_ENERGY_EXAMPLES = """\
+By the meter that the inventory gives the board (`meter:`), and by the rule of EEMBC and MLPerf Tiny: five runs of at
+least ten seconds and ten iterations, the median of them; a run that lost over 0.1 % of its samples is made again.
+Compute is told by the board's marker pin, link by its console's lines, if the meter's logic channels are on them.
+Figures of an emulated board or meter are modelled; without a meter they are modelled from counts.
+
+examples:
+  bench energy demo-cnn --board plus2 --quick                  a look: short windows
+  bench energy lenet-5 --scheme bias --board iot --what step   the rule, for training steps alone
+  bench energy mine.onnx --board dk-1 --rack hosts/lab.yaml --output energy.csv
 """
 _RUN_EXAMPLES = """\
 examples:
@@ -192,6 +203,7 @@ def _add_models(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     step.add_argument("--witness", action="store_true",
                       help="let the emulator watch every store, beside the image's own figures")  # fmt: skip
     step.set_defaults(call=verbs_model.step)
+    _add_energy(verbs_)
     _add_choose(verbs_)
     place = verbs_.add_parser(
         "place",
@@ -207,6 +219,26 @@ def _add_models(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     for verb in (plan, step):
         _model(verb)
         _common(verb)
+
+
+def _add_energy(verbs_: argparse._SubParsersAction[_Parser]) -> None:
+    energy = verbs_.add_parser(
+        "energy",
+        help="energy of a training step, an inference and a round on a board, by its meter",
+        **_with(_ENERGY_EXAMPLES),
+    )
+    energy.add_argument("--board", required=True, metavar="BOARD", help="of the rack; it is flashed for it")
+    energy.add_argument("--what", action="append", choices=("step", "inference", "round"),
+                        help="may be repeated; all three if absent")  # fmt: skip
+    energy.add_argument("--local-samples", type=int, default=100, metavar="N",
+                        help="training steps in a round; default: %(default)s")  # fmt: skip
+    energy.add_argument("--quick", action="store_true", help="one run of half a second: does not satisfy the rule")
+    energy.add_argument("--window", type=float, metavar="S", help="seconds of a run, at least; default: 10")
+    energy.add_argument("--runs", type=int, metavar="N", help="of which the median counts; default: 5")
+    energy.add_argument("--output", type=Path, metavar="FILE.csv", help="write the rows of the measurement table")
+    energy.set_defaults(call=verbs_energy.energy)
+    _model(energy)
+    _common(energy)
 
 
 def _add_choose(verbs_: argparse._SubParsersAction[_Parser]) -> None:

@@ -83,12 +83,12 @@ def step_on_core(planned: Planned, *, seed: int = 0, layers: bool = False, witne
         ConfigError: the plan does not fit.
         InfrastructureError: the emulator does not start or falls silent.
     """
-    _require_fit(planned)
+    require_fit(planned)
     plan = planned.compiled.plan
     marks = find_marks(planned.elf, plan) if layers else None
     image = planned.elf.with_suffix(".bin")
     addresses = None if marks is None else marks.addresses
-    shard = _shard(plan, seed)
+    shard = random_shard(plan, seed)
     with running(planned.manifest.env, image, data=shard, call_marks=addresses, witness=witness) as core:
         before = core.instructions("train")
         figures, loss, saturated = _step(core.device, plan, seed)
@@ -106,9 +106,9 @@ def step_on_board(planned: Planned, board: Board, *, seed: int = 0) -> StepRun:
         DeviceError: the board refuses.
         InfrastructureError: probe or line fail.
     """
-    _require_fit(planned)
+    require_fit(planned)
     plan = planned.compiled.plan
-    board.flash(planned.elf.with_suffix(".bin").read_bytes(), _shard(plan, seed))
+    board.flash(planned.elf.with_suffix(".bin").read_bytes(), random_shard(plan, seed))
     before = board.instructions("train")
     figures, loss, saturated = _step(board.device(), plan, seed)
     after = board.instructions("train")
@@ -123,7 +123,8 @@ def _counted(figures: Mapping[str, int]) -> dict[str, int]:
     return {"instructions": figures["instructions"], **rest}
 
 
-def _require_fit(planned: Planned) -> None:
+def require_fit(planned: Planned) -> None:
+    """Raises ConfigError where the program does not fit its environment."""
     problems = planned.footprint.problems(planned.manifest)
     if problems:
         plan = planned.compiled.plan
@@ -162,7 +163,7 @@ def _calls(marks: Marks, counted: Sequence[tuple[int, int]]) -> list[tuple[str, 
     return [(call, instructions) for call, (instructions, _) in zip(marks.calls, counted, strict=True) if call]
 
 
-def _shard(plan: Plan, seed: int) -> bytes:
+def random_shard(plan: Plan, seed: int) -> bytes:
     """A data partition of seeded random samples."""
     generator = np.random.default_rng(seed)
     shape = (_SAMPLES, plan.sample_bytes)

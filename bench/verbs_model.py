@@ -22,7 +22,7 @@ def plan(options: Namespace) -> int:
     """`bench plan`: 0 also where the plan does not fit, as that is an answer."""
     from bench.report.plan_view import alternatives_view, plan_view  # matplotlib takes a second
 
-    recipe = _recipe(options)
+    recipe = recipe_of(options)
     planned = make_plan(recipe, options.env, Reporter().say)
     if options.picture is not None:
         _picture(planned, options.picture)
@@ -50,7 +50,7 @@ def step(options: Namespace) -> int:
     from bench.report.plan_view import step_view
     from bench.stepping import step_on_board, step_on_core
 
-    recipe = _recipe(options)
+    recipe = recipe_of(options)
     reporter = Reporter()
     if (options.env is None) == (options.board is None):
         raise ConfigError("where? Give --env for an emulated core, or --board for a board of the rack")
@@ -76,7 +76,8 @@ def step(options: Namespace) -> int:
     return 0
 
 
-def _recipe(options: Namespace) -> Recipe:
+def recipe_of(options: Namespace) -> Recipe:
+    """The program that the options of `bench step` describe. Raises ConfigError."""
     if options.seed < 0:
         raise ConfigError(f"--seed {options.seed}: 0 or more")
     if options.name is not None and not re.fullmatch("[a-z][a-z0-9_]*", options.name):

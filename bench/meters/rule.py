@@ -53,6 +53,8 @@ class Run:
     outlier_samples: int
     refused: int
     """Attempts before it that lost too much."""
+    voltage_mv: int
+    supply: str
 
     def energy_uj(self, phase: Phase) -> float:
         """Of a phase, in one iteration."""
@@ -148,7 +150,15 @@ def _run(meter: Meter, work: Work, iterations: int, rule: Rule, wiring: Wiring, 
         trace = _record(meter, work, iterations)
         if trace.lost_share <= rule.most_lost:
             shares = split(trace, wiring)
-            return Run(iterations, shares, trace.lost_share, trace.outlier_samples, len(losses))
+            return Run(
+                iterations,
+                shares,
+                trace.lost_share,
+                trace.outlier_samples,
+                len(losses),
+                trace.voltage_mv,
+                trace.supply,
+            )
         losses.append(trace.lost_share)
         told(f"refused: {trace.lost_share:.2%} of its samples were lost, {rule.most_lost:.2%} may be")
     listed = ", ".join(f"{loss:.2%}" for loss in losses)

@@ -95,6 +95,11 @@ class Board:
         """Whether what it says of time and energy was measured on hardware."""
         return self.entry.virtual is None
 
+    @property
+    def ends(self) -> Ends:
+        """Where it is reached now."""
+        return self._ends
+
     def device(self) -> Device:
         """The board at the end of its line, which is opened when it is not yet. Raises InfrastructureError."""
         if self._device is None:

@@ -22,6 +22,8 @@ UNITS = {
     "instructions": "instructions",
     "cycles": "cycles",
     "energy": "uJ",
+    "step_energy": "uJ",
+    "inference_energy": "uJ",
     "payload_up": "bytes",
     "payload_down": "bytes",
     "wire_up": "bytes",

@@ -1,0 +1,97 @@
+"""`bench energy`."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.errors import ConfigError
+from bench.metering import WHATS, EnergyRun, What, measure_board
+from bench.meters.rule import QUICK, Rule
+from bench.planning import make_plan
+from bench.progress import Reporter
+from bench.rack.rack import Rack
+from bench.results.files import write_atomically
+from bench.results.table import frame
+from bench.verbs import rack_inventory
+from bench.verbs_model import recipe_of
+
+_NAMES: dict[What, str] = {"step": "training step", "inference": "inference"}
+
+
+def energy(options: Namespace) -> int:
+    """`bench energy`."""
+    recipe, whats, rule = recipe_of(options), _whats(options), _rule(options)
+    if options.local_samples < 1:
+        raise ConfigError(f"--local-samples {options.local_samples}: 1 or more")
+    inventory, reporter = rack_inventory(options), Reporter()
+    planned = make_plan(recipe, inventory.board(options.board).env, reporter.say)
+    purpose = f"bench energy {recipe.model}"
+    with Rack.open(inventory, [options.board], purpose=purpose, state_dir=options.state) as rack:
+        board = rack.boards[options.board]
+        run = measure_board(
+            planned,
+            board,
+            rule,
+            whats=whats,
+            local_samples=options.local_samples,
+            seed=options.seed,
+            told=lambda text: reporter.board_step(board.name, text),
+        )
+    rows = run.measurements(f"energy-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    if options.output is not None:
+        write_atomically(options.output, frame(rows).to_csv(index=False).encode("utf-8"))
+    if options.json:
+        print(json.dumps({**run.document(), "measurements": [asdict(row) for row in rows]}, indent=2), flush=True)
+    else:
+        _show(run)
+    return 0
+
+
+def _whats(options: Namespace) -> tuple[What, ...]:
+    return WHATS if options.what is None else tuple(what for what in WHATS if what in options.what)
+
+
+def _rule(options: Namespace) -> Rule:
+    if options.quick and (options.window is not None or options.runs is not None):
+        raise ConfigError("--quick is a window and a number of runs of its own: leave out --window and --runs")
+    if options.quick:
+        return QUICK
+    full = Rule()
+    window = full.window_s if options.window is None else options.window
+    runs = full.runs if options.runs is None else options.runs
+    if not window > 0 or runs < 1:
+        raise ConfigError("--window is more than 0 seconds, --runs 1 or more")
+    return Rule(window_s=window, runs=runs)
+
+
+def _show(run: EnergyRun) -> None:
+    console, by = Console(), run.instrumented
+    table = Table(title=f"{run.program} on {run.board} ({run.env}): energy, {by.kind}", title_justify="left")
+    for name in ("in µJ", "compute", "link", "idle", "in all", "spread", "refused"):
+        table.add_column(name, justify="left" if name == "in µJ" else "right", no_wrap=name != "in µJ")
+    for what, figure in run.figures.items():
+        median = figure.median
+        phases = [
+            f"{median.energy_uj(phase):,.2f}" if phase in figure.phases else "-"
+            for phase in ("compute", "link", "idle")
+        ]
+        refused = sum(each.refused for each in figure.runs)
+        table.add_row(
+            f"round, {run.local_samples} steps" if what == "round" else _NAMES[what],
+            *phases,
+            f"{figure.energy_uj:,.2f}",
+            f"{figure.spread:.2%}",
+            str(refused),
+        )
+    console.print(table)
+    console.print(f"{by.meter}: {by.identity}; {by.voltage_mv} mV from {by.supply}", markup=False, soft_wrap=True)
+    if by.kind == "modelled" and run.rule is not None:
+        console.print("modelled: the instrument is emulated, and so is the current that it reads")
+    if run.rule is not None and not run.rule.satisfies_eembc:
+        console.print("this does not satisfy the rule of EEMBC and MLPerf Tiny: five runs of at least 10 s, the median")
