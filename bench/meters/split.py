@@ -60,6 +60,16 @@ def phase_codes(trace: Trace, wiring: Wiring) -> NDArray[np.uint8]:
     if wiring.line:
         codes[_line_active(trace, trace.logic, wiring)] = PHASES.index("link")
     codes[(trace.logic >> wiring.marker & 1).astype(bool)] = PHASES.index("compute")
+    return _edges_to_the_busy(codes)
+
+
+def _edges_to_the_busy(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A sample at the edge of a pause was taken while the phase changed: a thousandth of the pause's samples at the run
+    current would double what the pause seems to take."""
+    idle = PHASES.index("idle")
+    for neighbour, own in ((codes[:-1].copy(), codes[1:]), (codes[1:].copy(), codes[:-1])):
+        edge = (own == idle) & (neighbour != idle)
+        own[edge] = neighbour[edge]
     return codes
 
 
@@ -71,7 +81,7 @@ def _by_marks(trace: Trace) -> NDArray[np.uint8]:
 
 
 def _line_active(trace: Trace, logic: NDArray[np.uint8], wiring: Wiring) -> NDArray[np.bool_]:
-    """From the first low sample of a transfer to its last: the pauses of a few characters in it included."""
+    """From the first low sample of a transfer to its last, and its stop bit; short pauses in it included."""
     active = np.zeros(trace.samples, dtype=bool)
     for channel in wiring.line:
         low = (logic >> channel & 1) == 0
@@ -87,7 +97,9 @@ def _line_active(trace: Trace, logic: NDArray[np.uint8], wiring: Wiring) -> NDAr
         return active
     pause = max(_CHARACTERS * _BITS_PER_CHARACTER / wiring.baud * trace.rate_hz, 2.0)
     apart = np.flatnonzero(np.diff(places) > pause)
-    begins, ends = places[np.r_[0, apart + 1]], places[np.r_[apart, len(places) - 1]] + 1
+    stop_bit = int(np.ceil(trace.rate_hz / wiring.baud))
+    begins = places[np.r_[0, apart + 1]]
+    ends = np.minimum(places[np.r_[apart, len(places) - 1]] + 1 + stop_bit, trace.samples)
     change = np.zeros(trace.samples + 1, dtype=np.int32)
     change[begins] += 1
     change[ends] -= 1

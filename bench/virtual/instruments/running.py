@@ -16,6 +16,7 @@ from pathlib import Path
 import bench
 from bench.errors import InfrastructureError
 from bench.virtual.instruments.spec import BoardFeed, Faults, InstrumentSpec, Script, VirtualMeterKind
+from bench.virtual.instruments.waveform import Truth
 
 _START_S = 20.0
 _STOP_S = 5.0
@@ -28,10 +29,9 @@ class RunningInstrument:
     port: str
     folder: Path
 
-    def truth(self) -> dict[str, dict[str, float]]:
-        """Of the last recording: `seconds` and `charge_uc` by phase; see waveform.Truth."""
-        found: dict[str, dict[str, float]] = json.loads((self.folder / "truth.json").read_text(encoding="utf-8"))
-        return found
+    def truth(self) -> Truth:
+        """Of the last recording that ended."""
+        return Truth(**json.loads((self.folder / "truth.json").read_text(encoding="utf-8")))
 
 
 @contextlib.contextmanager
