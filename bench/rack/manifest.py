@@ -18,7 +18,7 @@ from bench.errors import ConfigError
 
 BOARDS_DIR = Path(__file__).resolve().parents[2] / "firmware" / "platform" / "boards"
 
-Family = Literal["stm32f4", "stm32f2", "stm32l4", "nrf51", "mps2", "host"]
+Family = Literal["stm32f4", "stm32f2", "stm32l4", "nrf51", "nrf52", "mps2", "host"]
 Core = Literal["cortex-m4f", "cortex-m3", "cortex-m0", "cortex-m7", "cortex-m33", "host"]
 
 

@@ -1,7 +1,7 @@
 """Every register address, bit position and interrupt number of the HAL, against the vendors' own description files.
 
 A family's registers.hpp is a list, one definition a line, named PERIPHERAL_REGISTER[_FIELD] as in the SVD file. The
-files come from pyOCD (STM32L4x5, nRF51, STM32F429x) and cmsis-svd (STM32F20x, STM32F40x).
+files come from pyOCD (STM32L4x5, nRF51, nRF52840, STM32F429x) and cmsis-svd (STM32F20x, STM32F40x, STM32F411xx).
 """
 
 from __future__ import annotations
@@ -21,7 +21,20 @@ from hal_build import HAL
 from pyocd.coresight.cortex_m import CortexM
 from pyocd.coresight.dwt import DWT
 
-FAMILIES = {"stm32f4": "STM32F40x.svd", "stm32f2": "STM32F20x.svd", "stm32l4": "STM32L4x5.svd", "nrf51": "nrf51.svd"}
+FAMILIES = {
+    "stm32f4": "STM32F40x.svd",
+    "stm32f2": "STM32F20x.svd",
+    "stm32l4": "STM32L4x5.svd",
+    "nrf51": "nrf51.svd",
+    "nrf52": "nrf52840.svd",
+}
+
+# Parts of a family besides the one above: the F429, and the F411, which shares its manual's chapters with the F412 (no
+# package carries a file of that one) and lacks port F and USART3.
+SIBLINGS = {"STM32F429x.svd": (), "STM32F411xx.svd": ("GPIOF_", "USART3_")}
+
+# Newer than Nordic's file: MDK 8.44, nrf52840.h, NRF_APPROTECT_Type.
+NOT_IN_A_FILE = {"APPROTECT_DISABLE": 0x40000558}
 
 # ST's F40x file forgets the voltage scale. The F429 is in the same manual (RM0090), where the field has the
 # same lowest bit and, with one scale more, one bit more.
@@ -43,7 +56,7 @@ class Device:
 
 def _svd(name: str) -> ElementTree.Element:
     packaged = Path(cmsis_svd.__file__).parent / "data" / "STMicro" / name
-    if packaged.is_file() and name in {"STM32F20x.svd", "STM32F40x.svd"}:
+    if packaged.is_file() and name in {"STM32F20x.svd", "STM32F40x.svd", "STM32F411xx.svd"}:
         return ElementTree.parse(packaged).getroot()
     archive = Path(pyocd.__file__).parent / "debug" / "svd" / "svd_data.zip"
     with zipfile.ZipFile(archive) as files:
@@ -60,17 +73,29 @@ def _bits(element: ElementTree.Element) -> set[int]:
     return set(range(offset, offset + int(element.findtext("bitWidth") or "1", 0)))
 
 
-def _registers(peripheral: ElementTree.Element) -> Iterator[tuple[str, int, dict[str, set[int]]]]:
-    for element in peripheral.iter("register"):
-        name = element.findtext("name") or ""
-        offset = int(element.findtext("addressOffset") or "", 0)
-        fields = {item.findtext("name") or "": _bits(item) for item in element.iter("field")}
-        if "%s" not in name:
-            yield name, offset, fields
-            continue
-        step = int(element.findtext("dimIncrement") or "", 0)
-        for index in range(int(element.findtext("dim") or "", 0)):
-            yield name.replace("[%s]", str(index)).replace("%s", str(index)), offset + index * step, fields
+def _repeated(element: ElementTree.Element) -> Iterator[tuple[str, int]]:
+    """Name and offset of each of an element's copies: `CC[%s]` with a dimension is CC0, CC1, …"""
+    name = element.findtext("name") or ""
+    offset = int(element.findtext("addressOffset") or "", 0)
+    if "%s" not in name:
+        yield name, offset
+        return
+    step = int(element.findtext("dimIncrement") or "", 0)
+    for index in range(int(element.findtext("dim") or "", 0)):
+        yield name.replace("[%s]", str(index)).replace("%s", str(index)), offset + index * step
+
+
+def _registers(parent: ElementTree.Element) -> Iterator[tuple[str, int, dict[str, set[int]]]]:
+    """Of a peripheral or a cluster, whose registers carry its name: PSEL_TXD."""
+    for element in [*parent.findall("registers/*"), *parent.findall("register"), *parent.findall("cluster")]:
+        if element.tag == "register":
+            fields = {item.findtext("name") or "": _bits(item) for item in element.iter("field")}
+            for name, offset in _repeated(element):
+                yield name, offset, fields
+        elif element.tag == "cluster":
+            for name, offset in _repeated(element):
+                for register, inner, fields in _registers(element):
+                    yield f"{name}_{register}", offset + inner, fields
 
 
 @cache
@@ -116,8 +141,21 @@ def test_every_definition_has_a_checked_form(family: str) -> None:
 
 @pytest.mark.parametrize(("family", "name", "address"), cases(REGISTER))
 def test_register_address(family: str, name: str, address: str) -> None:
-    expected, _ = load(FAMILIES[family]).registers[name]
+    expected = NOT_IN_A_FILE.get(name) or load(FAMILIES[family]).registers[name][0]
     assert int(address, 16) == expected
+
+
+@pytest.mark.parametrize("file", SIBLINGS)
+def test_stm32f4_siblings_have_the_same_registers(file: str) -> None:
+    device, absent = load(file), SIBLINGS[file]
+    matches = [REGISTER.fullmatch(line) for line in definitions("stm32f4")]
+    addresses = {match[1]: int(match[2], 16) for match in matches if match and not match[1].startswith(absent or "-")}
+    assert len(addresses) > 40
+    assert addresses == {name: device.registers[name][0] for name in addresses}
+    assert device.registers["PWR_CR"][1]["VOS"] == {14, 15}, "one voltage scale more, one bit more"
+    ours = {match[1]: int(match[2]) for line in definitions("stm32f4") if (match := INTERRUPT.fullmatch(line))}
+    listed = {name: number for name, number in ours.items() if name in device.interrupts}
+    assert listed == {name: device.interrupts[name] for name in listed}
 
 
 @pytest.mark.parametrize(("family", "name", "register", "position", "width"), cases(FIELD))
@@ -227,15 +265,20 @@ def test_core_registers() -> None:
     assert CortexM.NVIC_AIRCR_VECTKEY == 0x05FA << 16
 
 
-def test_nrf51_baud_settings() -> None:
-    """The values of BAUDRATE that Nordic's file lists, for every rate that the HAL offers."""
+@pytest.mark.parametrize(
+    ("file", "peripheral", "source"),
+    [("nrf51.svd", "UART0", "nrf51/hal.cpp"), ("nrf52840.svd", "UARTE0", "nrf52/console.hpp")],
+)
+def test_nrf_baud_settings(file: str, peripheral: str, source: str) -> None:
+    """The values of BAUDRATE that Nordic's file lists, for every rate that the HAL offers. UART and UARTE differ."""
+    unit = next(item for item in _svd(file).iter("peripheral") if item.findtext("name") == peripheral)
     listed = {
         (value.findtext("name") or "").removeprefix("Baud"): int(value.findtext("value") or "", 0)
-        for register in _svd("nrf51.svd").iter("register")
+        for register in unit.iter("register")
         if register.findtext("name") == "BAUDRATE"
         for value in register.iter("enumeratedValue")
     }
-    offered = re.findall(r"case (\d+):\s+return (0x[0-9A-F]{8});", (HAL / "nrf51" / "hal.cpp").read_text())
+    offered = re.findall(r"case (\d+):\s+return (0x[0-9A-F]{8});", (HAL / source).read_text())
     assert len(offered) >= 8
     for rate, setting in offered:
         name = "1M" if rate == "1000000" else rate

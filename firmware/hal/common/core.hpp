@@ -38,4 +38,8 @@ inline void nvic_enable(Interrupt irq) {
   write(Register{NVIC_ISER0.address + 4 * (irq.number / 32)}, 1U << (irq.number % 32));
 }
 
+inline void nvic_clear_pending(Interrupt irq) {
+  write(Register{NVIC_ICPR0.address + 4 * (irq.number / 32)}, 1U << (irq.number % 32));
+}
+
 }  // namespace hal::core

@@ -190,7 +190,7 @@ void idle() {
   }
   write(reg::TIMER1_TASKS_STOP, 1);
   write(reg::TIMER1_EVENTS_COMPARE0, 0);
-  write(core::NVIC_ICPR0, 1U << reg::TIMER1_IRQ.number);  // a tick that came just now interrupts nothing
+  core::nvic_clear_pending(reg::TIMER1_IRQ);  // a tick that came just now interrupts nothing
   core::irq_enable();
   watchdog_feed();
 }

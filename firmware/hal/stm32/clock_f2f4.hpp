@@ -19,7 +19,7 @@ struct Pll {
 constexpr Pll solve_pll(uint32_t source_hz, uint32_t core_hz) {
   const uint32_t input_hz = source_hz % 2000000 == 0 ? 2000000 : 1000000;
   const uint32_t vco_hz = 2 * core_hz;
-  return {source_hz / input_hz, vco_hz / input_hz, 2, vco_hz / 48000000};
+  return {source_hz / input_hz, vco_hz / input_hz, 2, (vco_hz + 48000000 - 1) / 48000000};
 }
 
 constexpr bool pll_valid(const Pll& pll, uint32_t source_hz, uint32_t core_hz) {
@@ -67,10 +67,14 @@ inline bool set_wait_states(uint32_t wait_states) {
   return wait_for(reg::FLASH_ACR_LATENCY, wait_states, kReadBackPolls);
 }
 
+// The register's other bits keep their reset value: reserved here, one more divisor on the F412.
 inline bool start_pll(const Pll& pll, bool from_crystal) {
-  write(reg::RCC_PLLCFGR, reg::RCC_PLLCFGR_PLLM(pll.m) | reg::RCC_PLLCFGR_PLLN(pll.n) |
-                              reg::RCC_PLLCFGR_PLLP(pll.p / 2 - 1) | reg::RCC_PLLCFGR_PLLSRC(from_crystal ? 1 : 0) |
-                              reg::RCC_PLLCFGR_PLLQ(pll.q));
+  constexpr uint32_t kOurs = reg::RCC_PLLCFGR_PLLM.mask() | reg::RCC_PLLCFGR_PLLN.mask() |
+                             reg::RCC_PLLCFGR_PLLP.mask() | reg::RCC_PLLCFGR_PLLSRC.mask() |
+                             reg::RCC_PLLCFGR_PLLQ.mask();
+  write(reg::RCC_PLLCFGR, (read(reg::RCC_PLLCFGR) & ~kOurs) | reg::RCC_PLLCFGR_PLLM(pll.m) |
+                              reg::RCC_PLLCFGR_PLLN(pll.n) | reg::RCC_PLLCFGR_PLLP(pll.p / 2 - 1) |
+                              reg::RCC_PLLCFGR_PLLSRC(from_crystal ? 1 : 0) | reg::RCC_PLLCFGR_PLLQ(pll.q));
   write(reg::RCC_CR_PLLON, 1);
   return wait_for(reg::RCC_CR_PLLRDY, 1, kPllPolls);
 }

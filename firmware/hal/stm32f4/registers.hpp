@@ -1,5 +1,5 @@
-// Every register and bit of the STM32F405 that this firmware touches, named as in ST's SVD file (RM0090).
-// One definition a line: a test compares them.
+// Every register and bit of the STM32F405, F412 and F429 that this firmware touches, named as in ST's SVD file (RM0090,
+// RM0402). One definition a line: a test compares them.
 #pragma once
 
 #include "hal/common/mmio.hpp"
@@ -11,6 +11,7 @@ inline constexpr Field RCC_CR_HSION{RCC_CR, 0, 1};
 inline constexpr Field RCC_CR_HSIRDY{RCC_CR, 1, 1};
 inline constexpr Field RCC_CR_HSEON{RCC_CR, 16, 1};
 inline constexpr Field RCC_CR_HSERDY{RCC_CR, 17, 1};
+inline constexpr Field RCC_CR_HSEBYP{RCC_CR, 18, 1};
 inline constexpr Field RCC_CR_PLLON{RCC_CR, 24, 1};
 inline constexpr Field RCC_CR_PLLRDY{RCC_CR, 25, 1};
 inline constexpr Register RCC_PLLCFGR{0x40023804};
@@ -27,8 +28,11 @@ inline constexpr Field RCC_CFGR_PPRE2{RCC_CFGR, 13, 3};
 inline constexpr Register RCC_AHB1ENR{0x40023830};
 inline constexpr Field RCC_AHB1ENR_GPIOAEN{RCC_AHB1ENR, 0, 1};
 inline constexpr Field RCC_AHB1ENR_GPIOCEN{RCC_AHB1ENR, 2, 1};
+inline constexpr Field RCC_AHB1ENR_GPIODEN{RCC_AHB1ENR, 3, 1};
+inline constexpr Field RCC_AHB1ENR_GPIOFEN{RCC_AHB1ENR, 5, 1};
 inline constexpr Register RCC_APB1ENR{0x40023840};
 inline constexpr Field RCC_APB1ENR_USART2EN{RCC_APB1ENR, 17, 1};
+inline constexpr Field RCC_APB1ENR_USART3EN{RCC_APB1ENR, 18, 1};
 inline constexpr Field RCC_APB1ENR_PWREN{RCC_APB1ENR, 28, 1};
 inline constexpr Register RCC_APB2ENR{0x40023844};
 inline constexpr Field RCC_APB2ENR_USART6EN{RCC_APB2ENR, 5, 1};
@@ -64,6 +68,18 @@ inline constexpr Register GPIOC_PUPDR{0x4002080C};
 inline constexpr Register GPIOC_BSRR{0x40020818};
 inline constexpr Register GPIOC_AFRL{0x40020820};
 inline constexpr Register GPIOC_AFRH{0x40020824};
+inline constexpr Register GPIOD_MODER{0x40020C00};
+inline constexpr Register GPIOD_OSPEEDR{0x40020C08};
+inline constexpr Register GPIOD_PUPDR{0x40020C0C};
+inline constexpr Register GPIOD_BSRR{0x40020C18};
+inline constexpr Register GPIOD_AFRL{0x40020C20};
+inline constexpr Register GPIOD_AFRH{0x40020C24};
+inline constexpr Register GPIOF_MODER{0x40021400};
+inline constexpr Register GPIOF_OSPEEDR{0x40021408};
+inline constexpr Register GPIOF_PUPDR{0x4002140C};
+inline constexpr Register GPIOF_BSRR{0x40021418};
+inline constexpr Register GPIOF_AFRL{0x40021420};
+inline constexpr Register GPIOF_AFRH{0x40021424};
 
 inline constexpr Register USART2_SR{0x40004400};
 inline constexpr Field USART2_SR_PE{USART2_SR, 0, 1};
@@ -82,6 +98,24 @@ inline constexpr Field USART2_CR1_TE{USART2_CR1, 3, 1};
 inline constexpr Field USART2_CR1_RXNEIE{USART2_CR1, 5, 1};
 inline constexpr Field USART2_CR1_UE{USART2_CR1, 13, 1};
 inline constexpr Interrupt USART2_IRQ{38};
+
+inline constexpr Register USART3_SR{0x40004800};
+inline constexpr Field USART3_SR_PE{USART3_SR, 0, 1};
+inline constexpr Field USART3_SR_FE{USART3_SR, 1, 1};
+inline constexpr Field USART3_SR_NF{USART3_SR, 2, 1};
+inline constexpr Field USART3_SR_ORE{USART3_SR, 3, 1};
+inline constexpr Field USART3_SR_RXNE{USART3_SR, 5, 1};
+inline constexpr Field USART3_SR_TC{USART3_SR, 6, 1};
+inline constexpr Field USART3_SR_TXE{USART3_SR, 7, 1};
+inline constexpr Register USART3_DR{0x40004804};
+inline constexpr Register USART3_BRR{0x40004808};
+inline constexpr Field USART3_BRR_DIV{USART3_BRR, 0, 16};
+inline constexpr Register USART3_CR1{0x4000480C};
+inline constexpr Field USART3_CR1_RE{USART3_CR1, 2, 1};
+inline constexpr Field USART3_CR1_TE{USART3_CR1, 3, 1};
+inline constexpr Field USART3_CR1_RXNEIE{USART3_CR1, 5, 1};
+inline constexpr Field USART3_CR1_UE{USART3_CR1, 13, 1};
+inline constexpr Interrupt USART3_IRQ{39};
 
 inline constexpr Register USART6_SR{0x40011400};
 inline constexpr Field USART6_SR_PE{USART6_SR, 0, 1};

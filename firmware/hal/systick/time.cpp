@@ -1,7 +1,7 @@
 #include "hal/systick/time.hpp"
 
 #include "hal/common/core.hpp"
-#include "hal/common/fault.hpp"
+#include "hal/common/dwt.hpp"
 #include "hal/common/vectors.hpp"
 #include "hal/hal.hpp"
 
@@ -18,18 +18,6 @@ volatile bool g_tick;
 
 // Counts up; only the low 32 (DWT) or 24 bits mean anything. SysTick counts down, through 0, over 2^24 values.
 uint32_t counter() { return g_has_dwt ? read(core::DWT_CYCCNT) : 0U - read(core::SYST_CVR); }
-
-// Asked before it is used: the unit is optional, and where a debugger may read it an emulator may fault.
-bool start_dwt() {
-  write(core::DCB_DEMCR_TRCENA, 1);
-  uint32_t control = 0;
-  if (!probe(core::DWT_CTRL.address, control) || core::DWT_CTRL_NOCYCCNT.of(control) != 0) return false;
-  write(core::DWT_CYCCNT, 0);
-  write(core::DWT_CTRL_CYCCNTENA, 1);
-  const uint32_t before = read(core::DWT_CYCCNT);
-  core::instruction_barrier();
-  return read(core::DWT_CYCCNT) != before;
-}
 
 }  // namespace
 
@@ -48,7 +36,7 @@ void time_init() {
   write(core::SYST_RVR, kSysTickMax);
   write(core::SYST_CVR, 0);
   write(core::SYST_CSR, core::SYST_CSR_ENABLE(1) | core::SYST_CSR_CLKSOURCE(1));
-  g_has_dwt = start_dwt();
+  g_has_dwt = core::start_dwt();
   g_total = 0;
   g_last = counter();
 }
