@@ -17,6 +17,7 @@ import build_settings  # noqa: E402  (not a package: PlatformIO loads it by path
 
 STM32_BOARDS = ("netduinoplus2", "olimex_stm32_h405", "netduino2", "b_l475e_iot01a")
 BOARDS = (*STM32_BOARDS, "microbit")
+"""Of these QEMU has machines."""
 
 
 def hal_sources(family: str) -> list[Path]:

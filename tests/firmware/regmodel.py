@@ -7,7 +7,7 @@ finds wrong it collects in `violations`. It is written from the manuals and shar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -181,21 +181,28 @@ class Stm32F(Stm32):
     rcc, acr, pwr = 0x40023800, 0x40023C00, 0x40007000
     known_bits = ("HSIRDY", "HSERDY", "PLLRDY", "SWS", "LATENCY", "VOSRDY", "PVU", "RVU")
     has_voltage_scale = True
+    bypass = False  # the board feeds a clock to the crystal's pin, as an ST-LINK does
     vco_range = (100e6, 432e6)
     apb1_max, apb2_max = 42e6, 84e6
+    bypass = False  # the ST-LINK drives the crystal's pin
+    scales: Mapping[int, float] = {0: 144e6, 1: 168e6}  # PWR_CR.VOS → the fastest core clock
+    scale_bits, scale_at_reset = 1, 1
+    pll_reset = 0x24003010
+    scale_reset, scale_2_max_hz = 0x4000, 144e6
+    booted_prescalers = 5 << 10 | 4 << 13
 
     def __init__(self, hse_hz: float, answers: Answers | None = None, *, booted: bool = False) -> None:
         """`booted`: a boot loader left the core on a PLL from HSI."""
         super().__init__(answers)
         self.hse_hz = hse_hz
         self.words[self.rcc] = 0x83
-        self.words[self.rcc + 4] = 0x24003010
-        self.words[self.pwr] = 0x4000
+        self.words[self.rcc + 4] = self.pll_reset
+        self.words[self.pwr] = self.scale_reset
         for name, value in {"HSIRDY": 1, **({"PLLRDY": 1, "SWS": 2, "LATENCY": 5} if booted else {})}.items():
             self.bits[name].value = self.bits[name].target = value
         if booted:
             self.words[self.rcc] |= 1 << 24
-            self.words[self.rcc + 8] = 2 | 5 << 10 | 4 << 13
+            self.words[self.rcc + 8] = 2 | self.booted_prescalers
             self.pll_hz = self.max_core_hz
             self.selected = 2
 
@@ -236,6 +243,8 @@ class Stm32F(Stm32):
         elif address == self.rcc + 4:
             running = self.words[self.rcc] >> 24 & 1 or self.bits["PLLRDY"].value
             self.check(not running, "PLL configured while it runs")
+            ours = 0x0F437FFF
+            self.check((value ^ self.pll_reset) & ~ours == 0, "reserved bits of PLLCFGR changed")
         elif address == self.rcc + 8:
             self.words[address] = value
             if value & 3 == 2 and self.bits["SWS"].target != 2:
@@ -251,6 +260,8 @@ class Stm32F(Stm32):
         """RCC_CR: oscillators and PLL on and off."""
         before = self.words[self.rcc]
         self.bits["HSIRDY"].request(value & 1)
+        self.check(not (value ^ before) >> 18 & 1 or not before >> 16 & 1, "bypass changed while the oscillator is on")
+        self.check(value >> 18 & 1 == self.bypass or not value >> 16 & 1, "oscillator on with the wrong bypass")
         self.bits["HSERDY"].request(value >> 16 & 1)
         self.check(bool(value & 1) or self.selected != 0, "HSI off while it drives the core")
         if value >> 24 & 1 and not before >> 24 & 1:
@@ -273,15 +284,19 @@ class Stm32F(Stm32):
         self.check(self.vco_range[0] <= vco <= self.vco_range[1], f"VCO {vco}")
         self.check(vco / max(q, 1) <= 48e6, f"48 MHz clock at {vco / max(q, 1)}")
         self.pll_hz = vco / p
-        self.bits["VOSRDY"].request(self.words[self.pwr] >> 14 & 1)
+        self.bits["VOSRDY"].request(self.scale_is_1())
+
+    def scale_is_1(self) -> int:
+        """PWR_CR.VOS asks for the most that the regulator can do."""
+        return self.words[self.pwr] >> 14 & 1
 
     def check_switch_to_pll(self) -> None:
         super().check_switch_to_pll()
-        if self.has_voltage_scale and self.pll_hz > 144e6:
+        if self.has_voltage_scale and self.pll_hz > self.scale_2_max_hz:
             self.check(bool(self.bits["VOSRDY"].value), "switch before voltage scale 1 is reached")
 
     def baud(self) -> float:
-        for base, bus in ((0x40011400, 2), (0x40004400, 1)):
+        for base, bus in ((0x40011400, 2), (0x40004800, 1), (0x40004400, 1)):
             if self.words.get(base + 0xC, 0) >> 13 & 1:
                 return self.apb(bus) / self.words[base + 8]
         return 0
@@ -291,6 +306,51 @@ class Stm32F4(Stm32F):
     """STM32F405."""
 
     max_core_hz = 168e6
+
+
+class Stm32F429(Stm32F4):
+    """STM32F429 without over-drive (RM0090): one voltage scale more, so a field of two bits."""
+
+    bypass = True
+    apb1_max, apb2_max = 45e6, 90e6
+    scale_reset = 0xC000
+
+    def scale_is_1(self) -> int:
+        return int(self.words[self.pwr] >> 14 & 3 == 3)
+
+
+class Stm32F412(Stm32F429):
+    """STM32F412 (RM0402): slower, buses less divided, wait states of its own, and one more PLL divisor, R."""
+
+    max_core_hz = 100e6
+    apb1_max, apb2_max = 50e6, 100e6
+    scale_reset, scale_2_max_hz = 0x8000, 84e6
+    booted_prescalers = 4 << 10
+
+    def wait_states(self, hz: float) -> int:
+        return sum(hz > limit for limit in (30e6, 64e6, 90e6))
+
+    def start_pll(self) -> None:
+        super().start_pll()
+        self.check(self.words[self.rcc + 4] >> 28 & 7 >= 2, "PLL divisor R is 0 or 1")
+
+
+class Stm32F429(Stm32F4):
+    """STM32F429 without over-drive, on a NUCLEO (RM0090)."""
+
+    bypass = True
+    scales: Mapping[int, float] = {1: 120e6, 2: 144e6, 3: 168e6}
+    scale_bits, scale_at_reset = 2, 3
+    apb1_max, apb2_max = 45e6, 90e6
+
+
+class Stm32F412(Stm32F429):
+    """STM32F412 (RM0402): slower, with a third divisor of the PLL, and not at its highest voltage after a reset."""
+
+    max_core_hz = 100e6
+    scales: Mapping[int, float] = {1: 64e6, 2: 84e6, 3: 100e6}
+    scale_at_reset = 2
+    apb1_max, apb2_max = 50e6, 100e6
 
 
 class Stm32F2(Stm32F):
@@ -416,7 +476,8 @@ class Nrf51(Model):
 
     cpu = arm_const.UC_CPU_ARM_CORTEX_M0
     peripherals = ((0x40000000, 0x20000), (0x50000000, 0x1000), (0x10000000, 0x1000))
-    known_bits = ("HFCLKSTARTED",)
+    known_bits: tuple[str, ...] = ("HFCLKSTARTED",)
+    hz = 16e6
 
     def __init__(self, answers: Answers | None = None) -> None:
         super().__init__(answers)
@@ -440,7 +501,7 @@ class Nrf51(Model):
         super().write(address, value)
 
     def core_hz(self) -> float:
-        return 16e6
+        return self.hz
 
     def baud(self) -> float:
         return self.words[0x40002524] * 16e6 / 2**32
@@ -448,6 +509,29 @@ class Nrf51(Model):
     def watchdog_seconds(self) -> float:
         enabled = self.watchdog_running and self.words.get(0x40010508, 0) & 1
         return (self.words[0x40010504] + 1) / 32768 if enabled else 0
+
+
+class Nrf52(Nrf51):
+    """The same units of the nRF52840 (Product Specification), its cache and its access protection."""
+
+    cpu = arm_const.UC_CPU_ARM_CORTEX_M4
+    peripherals = ((0x40000000, 0x20000), (0x50000000, 0x1000), (0x10000000, 0x2000))
+    hz = 64e6
+    uicr_approtect = 0x10001208
+
+    def __init__(self, answers: Answers | None = None, *, protection: int = 0xFFFFFFFF) -> None:
+        super().__init__(answers)
+        self.words[self.uicr_approtect] = protection
+
+    def write(self, address: int, value: int) -> None:
+        self.check(not 0x10001000 <= address < 0x10002000, "UICR written")
+        if address == 0x40002500 and value == 8:
+            self.check(self.words.get(0x40002508) == 0xFFFFFFFF, "RTS not disconnected before the UARTE is enabled")
+        super().write(address, value)
+
+    def opened_debug_port(self) -> bool:
+        """Whether APPROTECT.DISABLE was written."""
+        return self.words.get(0x40000558) == 0x5A
 
 
 class Machine:
@@ -465,7 +549,7 @@ class Machine:
             self.symbols = {s.name: s["st_value"] for s in table.iter_symbols()}
             base = self.symbols["__flash_base"]
             machine.mem_map(base, 1 << 20)
-            machine.mem_map(0x20000000, 128 << 10)
+            machine.mem_map(0x20000000, 256 << 10)
             for segment in image.iter_segments("PT_LOAD"):
                 if segment["p_filesz"]:
                     machine.mem_write(segment["p_paddr"], segment.data())

@@ -8,14 +8,36 @@ from pathlib import Path
 
 import pytest
 from hal_build import build
-from regmodel import NEVER, Answers, Machine, Model, Nrf51, Stm32F, Stm32F2, Stm32F4, Stm32L4
+from regmodel import (
+    NEVER,
+    Answers,
+    Machine,
+    Model,
+    Nrf51,
+    Nrf52,
+    Stm32F,
+    Stm32F2,
+    Stm32F4,
+    Stm32F412,
+    Stm32F429,
+    Stm32L4,
+)
 
 from bench.rack.manifest import load_manifest
 
 RESET_DEFAULT, INTERNAL_PLL, CRYSTAL_PLL, CRYSTAL = range(4)  # hal::ClockSource
 
-F_BOARDS = ("netduinoplus2", "olimex_stm32_h405", "netduino2")
-ALL_BOARDS = (*F_BOARDS, "b_l475e_iot01a", "microbit")
+F_MODELS = {
+    "netduinoplus2": Stm32F4,
+    "olimex_stm32_h405": Stm32F4,
+    "nucleo_f412zg": Stm32F412,
+    "nucleo_f429zi": Stm32F429,
+    "netduino2": Stm32F2,
+}
+F_BOARDS = tuple(F_MODELS)
+NRF_MODELS = {"microbit": Nrf51, "nrf52840_dk": Nrf52, "nano33ble": Nrf52}
+NRF_BOARDS = tuple(NRF_MODELS)
+ALL_BOARDS = (*F_BOARDS, "b_l475e_iot01a", *NRF_BOARDS)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +50,9 @@ def model_of(env: str, answers: Answers | None = None, *, booted: bool = False) 
     manifest = load_manifest(env)
     if env == "b_l475e_iot01a":
         return Stm32L4(answers, booted=booted)
-    if env == "microbit":
-        return Nrf51(answers)
-    kind = Stm32F2 if env == "netduino2" else Stm32F4
-    return kind(manifest.hse_hz, answers, booted=booted)
+    if env in NRF_MODELS:
+        return NRF_MODELS[env](answers)
+    return F_MODELS[env](manifest.hse_hz, answers, booted=booted)
 
 
 def boot(images: dict[str, Path], env: str, answers: Answers | None = None, *, booted: bool = False) -> Machine:
@@ -52,7 +73,7 @@ def outcome(machine: Machine) -> tuple[float, int]:
 
 @pytest.mark.parametrize("env", ALL_BOARDS)
 def test_rated_clock_when_all_is_granted(images: dict[str, Path], env: str) -> None:
-    source = {"b_l475e_iot01a": INTERNAL_PLL, "microbit": CRYSTAL}.get(env, CRYSTAL_PLL)
+    source = {"b_l475e_iot01a": INTERNAL_PLL, **dict.fromkeys(NRF_BOARDS, CRYSTAL)}.get(env, CRYSTAL_PLL)
     assert outcome(boot(images, env)) == (load_manifest(env).core_hz, source)
 
 
@@ -101,8 +122,9 @@ def test_l475_without_msi_uses_hsi(images: dict[str, Path]) -> None:
     assert outcome(boot(images, "b_l475e_iot01a", {"MSIRDY": NEVER})) == (80e6, INTERNAL_PLL)
 
 
-def test_microbit_without_crystal_stays_on_rc(images: dict[str, Path]) -> None:
-    assert outcome(boot(images, "microbit", {"HFCLKSTARTED": NEVER})) == (16e6, RESET_DEFAULT)
+@pytest.mark.parametrize("env", NRF_BOARDS)
+def test_nrf_without_crystal_stays_on_the_internal_oscillator(images: dict[str, Path], env: str) -> None:
+    assert outcome(boot(images, env, {"HFCLKSTARTED": NEVER})) == (load_manifest(env).core_hz, RESET_DEFAULT)
 
 
 @pytest.mark.parametrize("env", ALL_BOARDS)
@@ -130,8 +152,9 @@ def test_watchdog_that_never_leaves_busy(images: dict[str, Path], env: str) -> N
     assert boot(images, env, {"PVU": NEVER, "RVU": NEVER}).model.iwdg.fed_after_start
 
 
-def test_microbit_watchdog_runs_asleep_and_pauses_when_halted(images: dict[str, Path]) -> None:
-    model = boot(images, "microbit").model
+@pytest.mark.parametrize("env", NRF_BOARDS)
+def test_nrf_watchdog_runs_asleep_and_pauses_when_halted(images: dict[str, Path], env: str) -> None:
+    model = boot(images, env).model
     assert model.fed
     assert model.words[0x4001050C] & 0b1001 == 0b0001
 
@@ -142,8 +165,12 @@ def test_microbit_watchdog_runs_asleep_and_pauses_when_halted(images: dict[str, 
         ("netduinoplus2", "HSERDY", 16e6, 5e-3),  # crystals of this class: 2 ms typical
         ("netduinoplus2", "PLLRDY", 16e6, 300e-6),  # PLL lock time, 300 us at most
         ("netduino2", "PLLRDY", 16e6, 300e-6),  # likewise
+        ("nucleo_f412zg", "PLLRDY", 16e6, 300e-6),  # likewise
+        ("nucleo_f412zg", "PLLRDY", 16e6, 300e-6),
         ("b_l475e_iot01a", "PLLRDY", 4e6, 40e-6),  # 40 us at most
         ("microbit", "HFCLKSTARTED", 16e6, 1.5e-3),  # the data sheet's longest crystal start
+        ("nrf52840_dk", "HFCLKSTARTED", 64e6, 1.5e-3),  # 0.36 ms, and the debounce time of at most 1.024 ms
+        ("nrf52840_dk", "HFCLKSTARTED", 64e6, 1.36e-3),  # 0.36 ms, and the longest debounce on the data sheet, 1 ms
     ],
 )
 def test_waits_are_longer_than_the_data_sheet_asks(
