@@ -181,14 +181,12 @@ class Stm32F(Stm32):
     rcc, acr, pwr = 0x40023800, 0x40023C00, 0x40007000
     known_bits = ("HSIRDY", "HSERDY", "PLLRDY", "SWS", "LATENCY", "VOSRDY", "PVU", "RVU")
     has_voltage_scale = True
-    bypass = False  # the board feeds a clock to the crystal's pin, as an ST-LINK does
     vco_range = (100e6, 432e6)
     apb1_max, apb2_max = 42e6, 84e6
     bypass = False  # the ST-LINK drives the crystal's pin
     scales: Mapping[int, float] = {0: 144e6, 1: 168e6}  # PWR_CR.VOS → the fastest core clock
     scale_bits, scale_at_reset = 1, 1
     pll_reset = 0x24003010
-    scale_reset, scale_2_max_hz = 0x4000, 144e6
     booted_prescalers = 5 << 10 | 4 << 13
 
     def __init__(self, hse_hz: float, answers: Answers | None = None, *, booted: bool = False) -> None:
@@ -197,7 +195,7 @@ class Stm32F(Stm32):
         self.hse_hz = hse_hz
         self.words[self.rcc] = 0x83
         self.words[self.rcc + 4] = self.pll_reset
-        self.words[self.pwr] = self.scale_reset
+        self.words[self.pwr] = self.scale_at_reset << 14
         for name, value in {"HSIRDY": 1, **({"PLLRDY": 1, "SWS": 2, "LATENCY": 5} if booted else {})}.items():
             self.bits[name].value = self.bits[name].target = value
         if booted:
@@ -284,16 +282,14 @@ class Stm32F(Stm32):
         self.check(self.vco_range[0] <= vco <= self.vco_range[1], f"VCO {vco}")
         self.check(vco / max(q, 1) <= 48e6, f"48 MHz clock at {vco / max(q, 1)}")
         self.pll_hz = vco / p
-        self.bits["VOSRDY"].request(self.scale_is_1())
-
-    def scale_is_1(self) -> int:
-        """PWR_CR.VOS asks for the most that the regulator can do."""
-        return self.words[self.pwr] >> 14 & 1
+        self.bits["VOSRDY"].request(int(self.words[self.pwr] >> 14 & 3 != 0))
 
     def check_switch_to_pll(self) -> None:
         super().check_switch_to_pll()
-        if self.has_voltage_scale and self.pll_hz > self.scale_2_max_hz:
-            self.check(bool(self.bits["VOSRDY"].value), "switch before voltage scale 1 is reached")
+        if self.has_voltage_scale:
+            scale = self.words[self.pwr] >> 14 & (1 << self.scale_bits) - 1
+            self.check(self.pll_hz <= self.scales.get(scale, 0), f"voltage scale {scale} is too low")
+            self.check(bool(self.bits["VOSRDY"].value), "switch before the voltage scale is reached")
 
     def baud(self) -> float:
         for base, bus in ((0x40011400, 2), (0x40004800, 1), (0x40004400, 1)):
@@ -309,34 +305,7 @@ class Stm32F4(Stm32F):
 
 
 class Stm32F429(Stm32F4):
-    """STM32F429 without over-drive (RM0090): one voltage scale more, so a field of two bits."""
-
-    bypass = True
-    apb1_max, apb2_max = 45e6, 90e6
-    scale_reset = 0xC000
-
-    def scale_is_1(self) -> int:
-        return int(self.words[self.pwr] >> 14 & 3 == 3)
-
-
-class Stm32F412(Stm32F429):
-    """STM32F412 (RM0402): slower, buses less divided, wait states of its own, and one more PLL divisor, R."""
-
-    max_core_hz = 100e6
-    apb1_max, apb2_max = 50e6, 100e6
-    scale_reset, scale_2_max_hz = 0x8000, 84e6
-    booted_prescalers = 4 << 10
-
-    def wait_states(self, hz: float) -> int:
-        return sum(hz > limit for limit in (30e6, 64e6, 90e6))
-
-    def start_pll(self) -> None:
-        super().start_pll()
-        self.check(self.words[self.rcc + 4] >> 28 & 7 >= 2, "PLL divisor R is 0 or 1")
-
-
-class Stm32F429(Stm32F4):
-    """STM32F429 without over-drive, on a NUCLEO (RM0090)."""
+    """STM32F429 without over-drive, on a NUCLEO (RM0090): one voltage scale more, so a field of two bits."""
 
     bypass = True
     scales: Mapping[int, float] = {1: 120e6, 2: 144e6, 3: 168e6}
@@ -345,12 +314,17 @@ class Stm32F429(Stm32F4):
 
 
 class Stm32F412(Stm32F429):
-    """STM32F412 (RM0402): slower, with a third divisor of the PLL, and not at its highest voltage after a reset."""
+    """STM32F412 (RM0402): slower, not at its highest voltage after a reset, and with one more PLL divisor, R."""
 
     max_core_hz = 100e6
     scales: Mapping[int, float] = {1: 64e6, 2: 84e6, 3: 100e6}
     scale_at_reset = 2
     apb1_max, apb2_max = 50e6, 100e6
+    booted_prescalers = 4 << 10
+
+    def start_pll(self) -> None:
+        super().start_pll()
+        self.check(self.words[self.rcc + 4] >> 28 & 7 >= 2, "PLL divisor R is 0 or 1")
 
 
 class Stm32F2(Stm32F):
