@@ -201,12 +201,14 @@ class Engine:
         first: int = 0,
         count: int | None = None,
         order: Sequence[int] | NDArray[np.int64] | None = None,
+        proximal_mu: float = 0.0,
     ) -> tuple[bytes, TrainResult]:
         """Trains as a board's TRAIN does on a partition that holds `samples`.
 
         Args:
             params, samples, labels, seed, first, count, order: of LocalTraining.
             learning_rate: rounded to Q16.16.
+            proximal_mu: of FedProx's pull towards `params` after each step.
 
         Returns:
             All parameters after training, and totals over the steps.
@@ -215,10 +217,10 @@ class Engine:
             ConfigError: sizes, labels, indices or a learning rate that are not possible.
         """
         training = LocalTraining(params, samples, labels, seed, first, count, order)
-        return self.train_many([training], learning_rate=learning_rate)[0]
+        return self.train_many([training], learning_rate=learning_rate, proximal_mu=proximal_mu)[0]
 
     def train_many(
-        self, trainings: Sequence[LocalTraining], *, learning_rate: float, threads: int = 1
+        self, trainings: Sequence[LocalTraining], *, learning_rate: float, threads: int = 1, proximal_mu: float = 0.0
     ) -> list[tuple[bytes, TrainResult]]:
         """Trains clients independently of each other: the number of threads does not change a result.
 
@@ -228,13 +230,19 @@ class Engine:
             trainings: one for each client; `params` may be the same object for all.
             learning_rate: rounded to Q16.16.
             threads: at most so many; they hold no Python lock.
+            proximal_mu: FedProx's mu (Li et al. 2020, equation 2): each step is followed by
+                w <- w - learning_rate * mu * (w - params).
 
         Returns:
             For each, in order, what train() returns.
 
         Raises:
-            ConfigError: as train() does; then nothing was trained.
+            ConfigError: as train() does, or a proximal term in an int8 program, whose steps are too coarse for it;
+                then nothing was trained.
         """
+        if proximal_mu > 0 and self.plan.dtype != "float32":
+            raise ConfigError(f"program {self.plan.name}: FedProx's proximal term needs float32, mu is {proximal_mu}")
+        pull = ctypes.c_float(learning_rate * proximal_mu)
         rate = ctypes.c_uint32(learning_rate_q16(learning_rate))
         size = self.plan.params_bytes
         stride = -(-size // _ARENA_ALIGNMENT) * _ARENA_ALIGNMENT
@@ -246,7 +254,8 @@ class Engine:
         taken = ctypes.c_uint32(0)
 
         def work(arena: NDArray[np.uint8]) -> None:
-            self._library.engine_train(jobs, ctypes.c_uint32(len(jobs)), ctypes.byref(taken), _pointer(arena), rate)
+            count = ctypes.c_uint32(len(jobs))
+            self._library.engine_train(jobs, count, ctypes.byref(taken), _pointer(arena), rate, pull)
 
         if len(arenas) == 1:
             work(arenas[0])

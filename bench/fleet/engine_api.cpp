@@ -50,8 +50,21 @@ struct EngineJob {
   EngineTotals totals;
 };
 
+// FedProx's term, (mu / 2) |w - given|^2, as a step of its own: w <- w - pull (w - given), pull being the learning rate
+// times mu. Of float32 programs, whose trained parameters are what was given.
+static void pull_back(EngineJob& job, float pull) {
+  for (uint32_t at = 0; at + sizeof(float) <= kProgram.down_bytes; at += sizeof(float)) {
+    float weight;
+    float base;
+    std::memcpy(&weight, job.params + at, sizeof weight);
+    std::memcpy(&base, job.given + at, sizeof base);
+    weight -= pull * (weight - base);
+    std::memcpy(job.params + at, &weight, sizeof weight);
+  }
+}
+
 // Step i has seed + i, as the board's TRAIN has it on its partition.
-static void train(EngineJob& job, uint8_t* arena, uint32_t learning_rate_q16) {
+static void train(EngineJob& job, uint8_t* arena, uint32_t learning_rate_q16, float pull) {
   std::memcpy(job.params, job.given, job.given_bytes);
   if (job.given_bytes < kProgram.params_bytes) kProgram.begin(job.params);
   for (uint32_t i = 0; i < job.steps; ++i) {
@@ -60,6 +73,7 @@ static void train(EngineJob& job, uint8_t* arena, uint32_t learning_rate_q16) {
     const ftte::StepResult result =
         kProgram.step(job.params, arena, job.samples + static_cast<size_t>(index) * kProgram.sample_bytes, label,
                       learning_rate_q16, job.seed + i);
+    if (pull > 0) pull_back(job, pull);
     job.totals.loss_q16 += result.loss_q16;
     job.totals.correct += result.predicted == label ? 1 : 0;
     job.totals.saturated += result.saturated;
@@ -69,11 +83,12 @@ static void train(EngineJob& job, uint8_t* arena, uint32_t learning_rate_q16) {
 
 // Threads may call this at the same time with the same jobs and `next`, each with an arena of its own: a job is taken
 // by one of them.
-void engine_train(EngineJob* jobs, uint32_t count, uint32_t* next, uint8_t* arena, uint32_t learning_rate_q16) {
+void engine_train(EngineJob* jobs, uint32_t count, uint32_t* next, uint8_t* arena, uint32_t learning_rate_q16,
+                  float pull) {
   for (;;) {
     const uint32_t index = __atomic_fetch_add(next, 1U, __ATOMIC_RELAXED);
     if (index >= count) return;
-    train(jobs[index], arena, learning_rate_q16);
+    train(jobs[index], arena, learning_rate_q16, pull);
   }
 }
 

@@ -73,8 +73,11 @@ def simulate(
         ConfigError: the strategy does not go with its participation, or asks of clients what the engine does not do.
         InfrastructureError: it stands still, as no client is left.
     """
-    if isinstance(settings, FedProxSettings) and settings.mu > 0:
-        raise ConfigError(f"federation.mu: is {settings.mu}, but no engine adds FedProx's proximal term: set mu = 0.0")
+    if isinstance(settings, FedProxSettings) and settings.mu > 0 and trainer.engine.plan.dtype != "float32":
+        raise ConfigError(
+            f"federation.mu: is {settings.mu}, but FedProx's proximal term needs a float32 program: "
+            "set mu = 0.0, or train in float32"
+        )
     names = [f"{index:06d}" for index in range(len(trainer.population))]
     core = make_core(settings, trainer.initial(), names, seed)
     run = _Run(trainer, judge, every, progress)
@@ -133,7 +136,7 @@ class _Client:
     def start(self, job: Assign, weights: Vector, now: float) -> Pending:
         trainer = self.run.trainer
         self.run.publish(job.version, weights)
-        own = trainer.job(self.index, job.version)
+        own = trainer.job(self.index, job.version, job.options.get("proximal_mu", 0.0))
         return _Work(self.run, job, own, weights, now, self.pool.submit(trainer.run, own))
 
 

@@ -35,12 +35,13 @@ class Job:
 
     `turn`: how often this client has been asked before, so that its samples go on where they ended. `down`: the model
     as it is sent whole; `sent`: the bytes that it takes, as the difference to the version that the client has, if the
-    server has it still."""
+    server has it still. `proximal_mu`: FedProx's."""
 
     client: int
     turn: int
     down: bytes
     sent: int
+    proximal_mu: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,11 @@ class Trainer:
         while len(self._versions) > _KEPT_VERSIONS:
             self._versions.popitem(last=False)
 
-    def job(self, client: int, version: int) -> Job:
+    def job(self, client: int, version: int, proximal_mu: float = 0.0) -> Job:
         """A client's next turn, from a version that was published lately. Called in the order of assignments."""
         had, turn = self._has.get(client), self._turns.get(client, 0)
         self._has[client], self._turns[client] = version, turn + 1
-        return Job(client, turn, self._versions[version], self._sent(had, version))
+        return Job(client, turn, self._versions[version], self._sent(had, version), proximal_mu)
 
     def _sent(self, had: int | None, version: int) -> int:
         """Bytes that bring a client from the version that it has to this one."""
@@ -130,6 +131,7 @@ class Trainer:
             seed=(self.seed * 1_000_003 + job.client * 8191 + job.turn * self.steps) % 2**31,
             first=job.turn * self.steps % len(shard),
             count=self.steps,
+            proximal_mu=job.proximal_mu,
         )
         clipped, error = 0, None
         if self.codec is None:

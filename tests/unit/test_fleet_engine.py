@@ -81,3 +81,25 @@ def test_what_cannot_be_is_refused(engine: Engine, wrong) -> None:
     work[4] = replace(work[4], **wrong)
     with pytest.raises(ConfigError):
         engine.train_many(work, learning_rate=0.1)
+
+
+def test_the_proximal_term_pulls_back_after_each_step(engine: Engine) -> None:
+    work, mu, rate = trainings(engine)[3], 2.0, 0.125
+    if engine.plan.dtype == "int8":
+        with pytest.raises(ConfigError, match="float32"):
+            engine.train_many([work], learning_rate=rate, proximal_mu=mu)
+        return
+    if engine.plan.batch > 1:
+        return  # the pull comes after each sample there, and the fleet's programs have batch 1
+    base = np.frombuffer(engine.begin(work.params), np.float32)
+    weights = base
+    for i in range(work.count or 0):  # FedProx, equation 2, by hand: a gradient step, then the term's
+        params, _ = engine.train(weights.tobytes(), work.samples, work.labels, learning_rate=rate, seed=work.seed + i,
+                                 first=work.first + i, count=1)  # fmt: skip
+        weights = np.frombuffer(params, np.float32)
+        weights = (weights - np.float32(rate * mu) * (weights - base)).astype(np.float32)
+    pulled, _ = engine.train_many([work], learning_rate=rate, proximal_mu=mu)[0]
+    np.testing.assert_array_equal(np.frombuffer(pulled, np.float32), weights)
+    free, _ = engine.train_many([work], learning_rate=rate)[0]
+    distances = [np.linalg.norm(np.frombuffer(found, np.float32) - base) for found in (pulled, free)]
+    assert 0 < distances[0] < 0.8 * distances[1]
