@@ -29,6 +29,7 @@ LIMIT_MA: Final = 50.0
 _BAUD: Final = 3_686_400
 _READ_S: Final = 0.2
 _ANSWER_S: Final = 3.0
+_STOP_S: Final = 20.0  # an emulated instrument may have much to tell when it is told to stop
 _CALIBRATION_S: Final = 10.0  # a new voltage makes it calibrate itself
 _COMPLETED: Final = b"Acquisition completed"
 _SETUP: Final = ("format bin_hexa", "output current", "funcmode optim", "freq 100k", "acqtime inf", "trigsrc sw",
@@ -146,7 +147,7 @@ class Lpm01a:
         recording.check()
         self._write("stop")
         self._recording = None
-        raw = recording.stop(_ANSWER_S, 2 * _ANSWER_S, lambda tail: _COMPLETED in tail)
+        raw = recording.stop(_STOP_S, _STOP_S, lambda tail: _COMPLETED in tail)
         if _COMPLETED not in raw[-64:]:
             raise InfrastructureError(f"{self._name}: it does not confirm `stop`; unplug it and plug it in again")
         self._done.append((self._phase, decode(raw, self._name)))

@@ -33,8 +33,9 @@ _COUNTER = 64
 _SETTLING = 3  # samples, spike_filter_samples of ppk2-api
 _ATTEMPTS = 5
 _READ_S = 0.2
-_QUIET_S = 0.2
+_QUIET_S = 0.4
 _DRAIN_S = 3.0
+_STOP_S = 20.0  # an emulated instrument may have much to tell when it is told to stop
 _JITTER_S = 0.003  # a loss that the clock alone shows must be later than what buffers and crystals make of 10 s
 
 
@@ -102,7 +103,7 @@ class Ppk2:
         recording.check()
         self._api.stop_measuring()
         self._recording = None
-        raw = recording.stop(_QUIET_S, _DRAIN_S)
+        raw = recording.stop(_QUIET_S, _STOP_S)
         return self._trace(raw, recording.arrivals)
 
     def close(self) -> None:

@@ -93,10 +93,12 @@ class Recording:
 
         Raises InfrastructureError: the instrument is gone, or does not stop.
         """
-        deadline = time.monotonic() + timeout_s
+        begun = time.monotonic()
+        deadline = begun + timeout_s
         with self._changed:
             while self._error is None and not ended(bytes(self._data[-64:])):
-                if time.monotonic() - self._last > quiet_s:
+                # Not since the last byte alone: an emulated instrument may have been silent until it was told to stop.
+                if time.monotonic() - max(self._last, begun) > quiet_s:
                     break
                 if time.monotonic() > deadline:
                     self._abandon()

@@ -123,8 +123,14 @@ def measure(
     runs = []
     for number in range(1, rule.runs + 1):
         run = _run(meter, work, iterations, rule, wiring, told)
-        if _window_s(run.shares, phases) < rule.window_s:  # the first look was not typical
-            iterations = math.ceil(iterations * 1.05 * rule.window_s / _window_s(run.shares, phases))
+        window_s = _window_s(run.shares, phases)
+        if window_s < rule.window_s / 2:
+            raise InfrastructureError(
+                f"{meter.instrument.identity}: {iterations} iterations took {window_s:.3f} s, but were to take "
+                f"{rule.window_s:g} s: the recording is not whole, or the board was disturbed"
+            )
+        if window_s < rule.window_s:  # the first look was not typical
+            iterations = math.ceil(iterations * 1.05 * rule.window_s / window_s)
             run = _run(meter, work, iterations, rule, wiring, told)
         runs.append(run)
         energy = sum(run.energy_uj(phase) for phase in phases)
