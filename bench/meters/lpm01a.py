@@ -137,7 +137,7 @@ class Lpm01a:
         return self._recording
 
     def _begin(self) -> None:
-        self._drain()
+        self._port.reset_input_buffer()
         self._write("start")
         self._recording = recording = Recording(self._name, self._take, None, self._settings.silence_s)
         recording.wait(lambda: recording.received() > 0, _ANSWER_S, "no answer to `start`")

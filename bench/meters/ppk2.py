@@ -33,7 +33,8 @@ _COUNTER = 64
 _SETTLING = 3  # samples, spike_filter_samples of ppk2-api
 _ATTEMPTS = 5
 _READ_S = 0.2
-_QUIET_S = 0.4
+_GET_META_DATA = b"\x19"
+_META_DATA_BEGINS, _META_DATA_ENDS = b"Calibrated", b"END"
 _DRAIN_S = 3.0
 _STOP_S = 20.0  # an emulated instrument may have much to tell when it is told to stop
 _JITTER_S = 0.003  # a loss that the clock alone shows must be later than what buffers and crystals make of 10 s
@@ -81,7 +82,7 @@ class Ppk2:
         """See Meter."""
         if self._recording is not None:
             self._recording.abandon()
-        self._drain()
+        self._api.ser.reset_input_buffer()
         self._marks = []
         self._recording = recording = Recording(self._name, self._take, self._settings.clock, self._settings.silence_s)
         self._api.start_measuring()
@@ -102,9 +103,12 @@ class Ppk2:
         recording = self._running()
         recording.check()
         self._api.stop_measuring()
+        # Nothing confirms the stop, but what is asked for behind it comes behind the last sample.
+        self._write(_GET_META_DATA)
         self._recording = None
-        raw = recording.stop(_QUIET_S, _STOP_S)
-        return self._trace(raw, recording.arrivals)
+        raw = recording.stop(self._settings.silence_s, _STOP_S, lambda tail: _META_DATA_ENDS in tail)
+        begins = raw.rfind(_META_DATA_BEGINS)
+        return self._trace(raw if begins < 0 else raw[:begins], recording.arrivals)
 
     def close(self) -> None:
         """See Meter."""
@@ -114,6 +118,12 @@ class Ppk2:
             recording.abandon()
         with contextlib.suppress(OSError):
             self._api.ser.close()
+
+    def _write(self, command: bytes) -> None:
+        try:
+            self._api.ser.write(command)
+        except serial.SerialException as error:
+            raise InfrastructureError(f"{self._name}: the instrument is gone: {error}") from error
 
     def _running(self) -> Recording:
         if self._recording is None:
