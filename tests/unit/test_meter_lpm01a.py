@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import serial
-from metered import VOLTAGE_MV, WIRED, metered, settings
+from metered import WIRED, metered, settings
 
 from bench.errors import DeviceError, InfrastructureError
 from bench.meters.lpm01a import decode
