@@ -73,8 +73,8 @@ static void append(uint64_t instructions, uint32_t entered) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   const uint64_t written = atomic_load_explicit(&g_log->written, memory_order_relaxed);
-  g_log->entries[written % LOG_ENTRIES] = (struct log_entry){
-      (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec, instructions, g_phase, entered};
+  g_log->entries[written % LOG_ENTRIES] =
+      (struct log_entry){(uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec, instructions, g_phase, entered};
   atomic_store_explicit(&g_log->written, written + 1, memory_order_release);
 }
 
