@@ -51,16 +51,6 @@ class Recording:
         with self._changed:
             return len(self._data)
 
-    def tail(self, size: int) -> bytes:
-        """The last bytes that have come."""
-        with self._changed:
-            return bytes(self._data[-size:])
-
-    def since(self, at: int) -> bytes:
-        """What has come behind the first `at` bytes."""
-        with self._changed:
-            return bytes(self._data[at:])
-
     def check(self) -> None:
         """Raises InfrastructureError when the instrument is gone or frozen."""
         with self._changed:
