@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest: two processes, a file's tests in one of them, for they may share a virtual board.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# One that crashes ends the run: pytest-xdist may wait for ever for the tests that another was to take over.
+PYTEST_ARGS ?= -n 2 --dist loadfile --max-worker-restart 0
 # Settings from outside would hide the core package that set-up puts into .platformio.
 unexport PLATFORMIO_CORE_DIR PLATFORMIO_PACKAGES_DIR PLATFORMIO_PLATFORMS_DIR
 
