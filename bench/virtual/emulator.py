@@ -55,6 +55,8 @@ class _Process:
 class Emulator:
     """Carries out core.Image. `on_end` is called when QEMU ends by itself, `on_backlog` when its UART is behind."""
 
+    shares_state = False
+
     def __init__(
         self,
         loop: Loop,
@@ -144,6 +146,9 @@ class Emulator:
         live.control.close()
         os.close(live.pidfd)
         self.on_backlog(False)
+
+    def ask_for_reset(self, reason: int) -> None:
+        """QEMU resets its core by itself."""
 
     # --- memory ---
 
