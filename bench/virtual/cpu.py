@@ -352,8 +352,12 @@ class Cpu:
         return self._execute(seconds, 0)
 
     def step(self) -> Stop:
-        """Executes one instruction."""
-        return self._execute(1.0, 1)
+        """Executes one instruction. Unicorn counts by a hook, which is not in what was translated without it."""
+        self._uc.ctl_flush_tb()
+        try:
+            return self._execute(1.0, 1)
+        finally:
+            self._uc.ctl_flush_tb()
 
     def stop(self, reason: Stop) -> None:
         """Ends the run from within a peripheral access."""

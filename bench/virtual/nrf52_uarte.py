@@ -30,7 +30,7 @@ Write = Callable[[int, bytes], bool]
 
 class Uarte(Unit):
     """The line brings bytes at the baud rate, in bursts: that many are taken from it at once, after the time that they
-    take, so that not each costs the host a wake-up. What is sent is on the line at once, and time skips what it takes:
+    take, so that not each costs the host a wake-up; where a transfer ends, so does a burst. What is sent is on the line at once, and time skips what it takes:
     a core that polls for the end of it would do so for millions of instructions.
 
     `read` and `write` are of RAM, which is all that the DMA reaches.
@@ -83,9 +83,12 @@ class Uarte(Unit):
 
     def advance(self) -> None:
         if self._line and self.fabric.clock.now >= (self.next_event() or 0):
-            while self._line and self._next <= self.fabric.clock.now:
+            now = self.fabric.clock.now
+            while self._line and self._next <= now:
                 self._take(self._line.popleft())
                 self._next += self.byte_cycles
+                if self._pointer is None:
+                    self._next = max(self._next, now + self.byte_cycles)
             self._tell()
 
     def garble(self, *, counted: bool) -> None:

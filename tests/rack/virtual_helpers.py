@@ -40,6 +40,7 @@ KINDS = {
     "l475": Kind(
         "b_l475e_iot01a", "b-l475e-iot01a", "stm32l475xg", "cortex-m4", "-DUART=0x40013800 -DIRQ=37 -DUART_L4"
     ),
+    "nrf52": Kind("nrf52840_dk", "nrf52840-dk", "nrf52840", "cortex-m4", "-DUART=0x40002000 -DIRQ=2 -DUART_NRF52"),
     "nrf51": Kind("microbit", "microbit", "nrf51822", "cortex-m0", "-DUART=0x40002000 -DIRQ=2 -DUART_NRF51"),
 }
 

@@ -47,7 +47,33 @@ __asm__(
     "\n1: subs r2, #1\n bne 1b\n movs r0, #4\n bl set_phase\n movs r0, #1\n bl set_phase\n pop {r4, pc}\n .ltorg\n");
 
 // Interrupts stay masked: a pending one ends WFI all the same, so that a waiting board leaves the processor to others.
-#if defined(UART_NRF51)
+#if defined(UART_NRF52)
+static volatile uint8_t incoming, outgoing;
+static void uart_start(void) {
+  REG(UART + 0x500) = 8;
+  REG(UART + 0x524) = 0x10000000;  // 1 MBaud
+  REG(UART + 0x534) = (uint32_t)&incoming;
+  REG(UART + 0x538) = 1;
+  REG(UART + 0x544) = (uint32_t)&outgoing;
+  REG(UART + 0x548) = 1;
+  REG(UART + 0x304) = 1 << 4;  // ENDRX
+  REG(UART + 0x000) = 1;
+}
+static int uart_waiting(void) { return REG(UART + 0x110) != 0; }
+static uint8_t uart_take(void) {
+  const uint8_t byte = incoming;
+  REG(UART + 0x110) = 0;
+  REG(UART + 0x000) = 1;
+  return byte;
+}
+static void uart_put(uint8_t byte) {
+  outgoing = byte;
+  REG(UART + 0x120) = 0;
+  REG(UART + 0x008) = 1;
+  while (REG(UART + 0x120) == 0) {
+  }
+}
+#elif defined(UART_NRF51)
 static void uart_start(void) {
   REG(UART + 0x500) = 4;
   REG(UART + 0x304) = 1 << 2;  // RXDRDY
