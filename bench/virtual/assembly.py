@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.errors import InfrastructureError
 from bench.virtual.block_counter import BlockCounter
-from bench.virtual.bus import Bus
+from bench.virtual.bus import Bus, LookedAt
 from bench.virtual.core import Core
 from bench.virtual.cpu import Cpu, Ports
 from bench.virtual.ctrl_ap import ControlAp
@@ -134,6 +134,7 @@ class VirtualBoard:
             index = machine.serial_index if spec.serial_index is None else spec.serial_index
             flash, ram = target.memories[0], target.cpu.ram
             self._image = Emulator(self.loop, machine, index, flash, ram, self._wire, self._run, counting)
+            target.bus.attach_devices(LookedAt(self._image.peek))
         self._core = Core(machine.part, target.cpu, target.memories[0], self._image)
         self._core.on_reset = lambda: self._system_reset(RESET_SOFTWARE)
         target.bus.attach(self._core)

@@ -25,6 +25,20 @@ class RegisterBlock(Protocol):
         """Stores to a register."""
 
 
+class LookedAt:
+    """Peripherals of a machine elsewhere, which a debugger can look at, and not change."""
+
+    def __init__(self, peek: Callable[[int], int | None]) -> None:
+        self._peek = peek
+
+    def read(self, address: int) -> int:
+        """A register; 0 where nothing is, or nothing runs."""
+        return self._peek(address) or 0
+
+    def write(self, address: int, value: int) -> None:
+        """Has no effect."""
+
+
 class Bus:
     """Peripherals that nobody has modelled read as 0 and ignore stores, as unclocked ones do; reserved areas fault."""
 

@@ -23,6 +23,7 @@ from bench.virtual.rom_table import rom_table
 
 CPUID, ICSR, VTOR, AIRCR = 0xE000ED00, 0xE000ED04, 0xE000ED08, 0xE000ED0C
 DFSR, DHCSR, DCRSR, DCRDR, DEMCR = 0xE000ED30, 0xE000EDF0, 0xE000EDF4, 0xE000EDF8, 0xE000EDFC
+SCS, SCS_END = 0xE000E000, 0xE000F000
 FP_CTRL, FP_COMP0 = 0xE0002000, 0xE0002008
 DWT_CTRL = 0xE0001000
 
@@ -59,6 +60,9 @@ class Image(Protocol):
 
     def stop(self) -> None:
         """Ends it."""
+
+    def peek(self, address: int) -> int | None:
+        """A register of the machine that it runs on; None when there is no such machine, or no such register."""
 
     def ask_for_reset(self, reason: int) -> None:
         """The core itself wants a system reset: to be done when its run is over. Of those that share their state."""
@@ -117,6 +121,8 @@ class Core:
             return known[address]
         if self.system is not None and self.system.has(address):
             return self.system.read(address)
+        if address not in self._registers and SCS <= address < SCS_END:
+            return self._image.peek(address) or 0
         return self._registers.get(address, 0)
 
     def write(self, address: int, value: int) -> None:

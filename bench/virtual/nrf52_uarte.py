@@ -30,8 +30,8 @@ Write = Callable[[int, bytes], bool]
 
 class Uarte(Unit):
     """The line brings bytes at the baud rate, in bursts: that many are taken from it at once, after the time that they
-    take, so that not each costs the host a wake-up; where a transfer ends, so does a burst. What is sent is on the line at once, and time skips what it takes:
-    a core that polls for the end of it would do so for millions of instructions.
+    take, so that not each costs the host a wake-up; where a transfer ends, so does a burst. What is sent is on the line
+    at once, and time skips what it takes: a core that polls for the end of it would do so for millions of instructions.
 
     `read` and `write` are of RAM, which is all that the DMA reaches.
     """
