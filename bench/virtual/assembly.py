@@ -25,6 +25,7 @@ from bench.virtual.lifetime import port_holder
 from bench.virtual.loop import Loop
 from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.nrf52 import HZ, RESET_NONE, RESET_PIN, RESET_SOFTWARE, Nrf52
+from bench.virtual.nrf52_uarte import BURST
 from bench.virtual.nrf52_unit import Clock
 from bench.virtual.parts import Machine, Part
 from bench.virtual.plugin import build_unicorn_hooks
@@ -69,7 +70,18 @@ class Target:
 class Nordic:
     """What an nRF52840 has beside its core and its flash: peripherals, an access port, the image on Unicorn."""
 
-    def __init__(self, loop: Loop, target: Target, wire: Wire, hooks: Path, counting: Counting | None) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        target: Target,
+        wire: Wire,
+        hooks: Path,
+        counting: Counting | None,
+        *,
+        burst: int = BURST,
+        latency: int = 0,
+    ) -> None:
+        """`burst` and `latency` of the serial line: see Uarte."""
         self._target = target
         counter = BlockCounter(target.cpu.engine, hooks)
         self.exceptions = Exceptions(target.cpu, lambda: counter.executed)
@@ -78,6 +90,8 @@ class Nordic:
             Clock(HZ, lambda: counter.executed),
             self.exceptions.set_line,
             lambda: self.image.watchdog_bites(),
+            burst=burst,
+            latency=latency,
         )
         target.bus.attach_devices(self.devices)
         self.image = UnicornImage(

@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Callable
 
 from bench.virtual.nrf52_timer import Timer, Watchdog
-from bench.virtual.nrf52_uarte import Uarte
+from bench.virtual.nrf52_uarte import BURST, Uarte
 from bench.virtual.nrf52_unit import Clock, Ppi, Unit
 from bench.virtual.parts import Region
 
@@ -87,15 +87,15 @@ class Nrf52:
         interrupt: Callable[[int, bool], None],
         bite: Callable[[], None],
         *,
-        burst: int | None = None,
+        burst: int = BURST,
+        latency: int = 0,
     ) -> None:
-        """`bite`: what the watchdog does. `burst`: bytes that the line brings at once (see Uarte)."""
+        """`bite`: what the watchdog does. `burst` and `latency` of the line: see Uarte."""
         self.clock = clock
         self.interrupt = interrupt
         self._ram = ram
         self.power = ClockAndPower(0x40000000, self)
-        limits = {} if burst is None else {"burst": burst}
-        self.uarte = Uarte(0x40002000, self, self._read_ram, self._write_ram, **limits)
+        self.uarte = Uarte(0x40002000, self, self._read_ram, self._write_ram, burst=burst, latency=latency)
         timers = [Timer(base, self) for base in (0x40008000, 0x40009000, 0x4000A000, 0x4001A000, 0x4001B000)]
         self._timed: list[Unit] = [self.uarte, *timers, Watchdog(0x40010000, self, bite)]
         self.ppi = Ppi(lambda address: self.write(address, 1))

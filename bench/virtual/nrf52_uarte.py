@@ -21,7 +21,7 @@ _ENDRX_STARTRX, _ENDRX_STOPRX = 1 << 5, 1 << 6
 _ENABLED = 8
 _FIFO = 6
 _BITS = 10  # of a byte on the line
-_BURST = 16
+BURST = 16
 _BACKLOG = 2048
 
 Read = Callable[[int, int], bytes | None]
@@ -33,13 +33,18 @@ class Uarte(Unit):
     take, so that not each costs the host a wake-up; where a transfer ends, so does a burst. What is sent is on the line
     at once, and time skips what it takes: a core that polls for the end of it would do so for millions of instructions.
 
-    `read` and `write` are of RAM, which is all that the DMA reaches.
+    `read` and `write` are of RAM, which is all that the DMA reaches. `latency`: cycles from RXDRDY until the byte is
+    there.
     """
 
-    def __init__(self, base: int, fabric: Fabric, read: Read, write: Write, *, burst: int = _BURST) -> None:
+    def __init__(
+        self, base: int, fabric: Fabric, read: Read, write: Write, *, burst: int = BURST, latency: int = 0
+    ) -> None:
         super().__init__(base, fabric)
         self._read_ram, self._write_ram = read, write
         self._burst = burst
+        self._latency = latency
+        self._late: deque[tuple[int, int, int]] = deque()  # stores to come: cycle, address, byte
         self._line: deque[int] = deque()  # coming, not here yet
         self.send: Callable[[bytes], None] = lambda _data: None
         self.on_backlog: Callable[[bool], None] = lambda _full: None
@@ -77,13 +82,18 @@ class Uarte(Unit):
         self._tell()
 
     def next_event(self) -> int | None:
+        if self._late:
+            return self._late[0][0]
         if not self._line:
             return None
         return self._next + (min(len(self._line), self._burst) - 1) * self.byte_cycles
 
     def advance(self) -> None:
-        if self._line and self.fabric.clock.now >= (self.next_event() or 0):
-            now = self.fabric.clock.now
+        now = self.fabric.clock.now
+        while self._late and self._late[0][0] <= now:
+            _, address, byte = self._late.popleft()
+            self._write_ram(address, bytes([byte]))
+        if self._line and not self._late and now >= (self.next_event() or 0):
             while self._line and self._next <= now:
                 self._take(self._line.popleft())
                 self._next += self.byte_cycles
@@ -95,7 +105,7 @@ class Uarte(Unit):
         """A byte comes without its stop bit: it is not stored. Whether RXDRDY comes, the manual does not say."""
         if counted:
             self.event(RXDRDY)
-        self._fail(FRAMING)
+        self.fail(FRAMING)
 
     def _tell(self) -> None:
         full = len(self._line) > _BACKLOG
@@ -109,7 +119,7 @@ class Uarte(Unit):
         if not self._listening:
             return
         if self._pointer is None and len(self._fifo) == _FIFO:
-            self._fail(OVERRUN)
+            self.fail(OVERRUN)
             return
         self._fifo.append(byte)
         self.event(RXDRDY)
@@ -118,8 +128,10 @@ class Uarte(Unit):
     def _drain(self) -> None:
         """From the FIFO to RAM, as far as a transfer goes."""
         while self._fifo and self._pointer is not None:
-            byte = self._fifo.popleft()
-            if not self._write_ram(self._pointer + self._amount, bytes([byte])):
+            byte, address = self._fifo.popleft(), self._pointer + self._amount
+            if self._latency:
+                self._late.append((self.fabric.clock.now + self._latency, address, byte))
+            elif not self._write_ram(address, bytes([byte])):
                 LOG.error("UARTE: RXD.PTR 0x%08x is not in RAM: the byte is lost", self._pointer)
             self._amount += 1
             if self._amount >= self._count:
@@ -140,7 +152,8 @@ class Uarte(Unit):
         self._count = self.words.get(RXD_MAXCNT, 0) & 0xFFFF
         self._amount = 0
 
-    def _fail(self, source: int) -> None:
+    def fail(self, source: int) -> None:
+        """An error on the line."""
         self.words[ERRORSRC] = self.words.get(ERRORSRC, 0) | source
         self.event(ERROR)
 
