@@ -92,6 +92,18 @@ def test_what_comes_while_a_debugger_holds_the_core(make: Make, before: int, mis
         board.echo(noise(seed, 600))
 
 
+def test_more_than_the_ring_holds_is_reported_as_lost(make: Make) -> None:
+    """The core is busy for ten times command t, and takes interrupts, so that the DMA goes round."""
+    board = make()
+    board.send((ESCAPE + b"t") * 10 + noise(4, RING + 1000))
+    board.run("the line is silent", lambda: board.devices.line_event() is None and settled(board))
+    board.said.clear()
+    lost = board.command("l")
+    assert lost["errors"] == 0
+    assert lost["overruns"] > RING
+    board.echo(noise(5, 900))
+
+
 @pytest.mark.parametrize("missed", [1, 100, BLOCK])
 def test_little_that_comes_while_a_debugger_holds_the_core_is_kept(make: Make, missed: int) -> None:
     board = make()

@@ -36,6 +36,10 @@ void clear(Register event) {
   static_cast<void>(read(event));
 }
 
+void wait_for_transfer() {
+  for (uint32_t i = 0; i < kTransferCycles; ++i) __asm volatile("nop");
+}
+
 void start_byte_counter() {
   write(reg::TIMER2_TASKS_STOP, 1);
   write(reg::TIMER2_MODE, kCounterMode);
@@ -131,25 +135,41 @@ bool Console::missed_a_block(uint32_t now) const {
   return static_cast<int32_t>((now / kBlockBytes + 1 - started) << 8) > 0;
 }
 
+bool Console::intact(uint32_t now) const { return now - tail_ <= kRingBytes && !missed_a_block(now); }
+
+void Console::lose(uint32_t now) {
+  overruns_ = overruns_ + (now - tail_);
+  stop_receiver();
+  restart_receiver();
+}
+
 // Learns of new bytes; false when there are none, or when they have overwritten each other.
 bool Console::look() {
   if (stopped_) restart_receiver();
   const uint32_t now = received();
   if (now == tail_) return false;
-  for (uint32_t i = 0; i < kTransferCycles; ++i) __asm volatile("nop");
-  if (now - tail_ > kRingBytes || missed_a_block(now)) {
-    overruns_ = overruns_ + (now - tail_);
-    stop_receiver();
-    restart_receiver();
+  wait_for_transfer();
+  if (!intact(now)) {
+    lose(now);
     return false;
   }
   head_ = now;
   return true;
 }
 
+// The byte is taken first and judged then: the DMA may have come round since the last look. Where the last byte of a
+// block is counted but not stored, the next block's start is missing for that moment only.
 bool Console::pop(uint8_t& byte) {
   if (tail_ == head_ && !look()) return false;
   byte = static_cast<volatile uint8_t&>(ring_[tail_ % kRingBytes]);  // the DMA's store, not the compiler's
+  const uint32_t now = received();
+  if (!intact(now)) {
+    wait_for_transfer();
+    if (!intact(now)) {
+      lose(now);
+      return false;
+    }
+  }
   ++tail_;
   return true;
 }

@@ -74,6 +74,8 @@ class Console {
   void stop_receiver();
   void restart_receiver();
   bool missed_a_block(uint32_t now) const;
+  bool intact(uint32_t now) const;  // whether the ring holds all bytes that are not taken yet
+  void lose(uint32_t now);
   uint32_t received() const;  // bytes since the receiver's start, modulo 2^32
   bool look();
 
