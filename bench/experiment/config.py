@@ -95,7 +95,8 @@ class Cohort(_Section):
     rack: str | None = None
     """Inventory file, beside the experiment's own folder or the working folder; absent: the command's."""
     boards: tuple[str, ...] | None = Field(default=None, strict=False)
-    """Names of the boards to use; absent: all of the rack."""
+    """Names of the boards to use; absent: all of the rack. A rack that the command gives in place of this one, and that
+    has none of them, is used whole."""
 
 
 class Experiment(_Section):

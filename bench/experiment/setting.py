@@ -90,7 +90,7 @@ def prepare(
     """
     experiment = load_experiment(name).instead(source, scheme)
     inventory = load_inventory(rack or _rack_path(experiment))
-    entries = inventory.select(experiment.cohort.boards)
+    entries = inventory.select(boards_of(experiment, inventory, given=rack is not None))
     for variant in experiment.model.variants:
         participation = experiment.federation_of(variant, len(entries)).settings.participation
         if isinstance(participation, Rounds) and participation.min_clients > len(entries):
@@ -167,6 +167,14 @@ def _rack_path(experiment: Experiment) -> Path:
     if experiment.cohort.rack is not None:
         return Path(experiment.cohort.rack)
     return DEFAULT_RACK if DEFAULT_RACK.is_file() else project_root() / DEFAULT_RACK
+
+
+def boards_of(experiment: Experiment, inventory: Inventory, *, given: bool) -> tuple[str, ...] | None:
+    """The names to use; None for all: also of a rack that was given and has none of the experiment's boards."""
+    names = experiment.cohort.boards
+    if given and names is not None and not {entry.name for entry in inventory.boards} & set(names):
+        return None
+    return names
 
 
 def _cohort(

@@ -141,6 +141,11 @@ _HINTS = (
     ("connection refused", "start the probe's server, or correct host and port in `probe`"),
     ("name or service not known", "correct the host in `probe`"),
     ("no route to host", "is the machine with the probe's server on, and the host in `probe` right?"),
+    (
+        "approtect enabled",
+        "the chip's access port is protected and nothing was erased; `pyocd erase --mass` unlocks it "
+        "and erases everything on it",
+    ),
     ("locked", "the chip is protected; `pyocd erase --mass` unlocks it and erases everything on it"),
     ("no ack", "check the debug cable and the board's power"),
     ("unable to connect", "check the debug cable and the board's power"),
@@ -151,7 +156,17 @@ _DECORATION = re.compile(r"^\d{7} [CEWID] |(\s*\[\w+\])$")  # milliseconds and l
 
 def _failure(target: Target, verb: str, ended: process.Ended) -> BenchError:
     lines = [_DECORATION.sub("", line.strip()) for line in ended.output.splitlines() if line.strip()]
-    words = ("error", "not recognized", "unknown", "no connected", "no available", "no ack", "fail", "locked")
+    words = (
+        "error",
+        "not recognized",
+        "unknown",
+        "no connected",
+        "no available",
+        "no ack",
+        "fail",
+        "locked",
+        "approtect",
+    )
     telling = [line for line in lines if any(word in line.lower() for word in words)]
     excerpt = (telling or lines[-1:] or ["it printed nothing"])[0]
     lower = ended.output.lower()

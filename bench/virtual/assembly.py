@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench.errors import InfrastructureError
-from bench.virtual.bus import Bus
+from bench.virtual.block_counter import BlockCounter
+from bench.virtual.bus import Bus, LookedAt
 from bench.virtual.core import Core
 from bench.virtual.cpu import Cpu, Ports
+from bench.virtual.ctrl_ap import ControlAp
 from bench.virtual.debug_port import DebugPort
 from bench.virtual.emulator import Counting, Emulator
+from bench.virtual.exceptions import Exceptions
 from bench.virtual.flash_controller import FlashController
-from bench.virtual.flash_nvmc import Nvmc
+from bench.virtual.flash_nvmc import PAGE, Nvmc
 from bench.virtual.flash_stm32f4 import Stm32F4Flash
 from bench.virtual.flash_stm32l4 import Stm32L4Flash
 from bench.virtual.lifetime import port_holder
 from bench.virtual.loop import Loop
 from bench.virtual.nonvolatile import NonVolatile
+from bench.virtual.nrf52 import HZ, RESET_NONE, RESET_PIN, RESET_SOFTWARE, Nrf52
+from bench.virtual.nrf52_uarte import BURST
+from bench.virtual.nrf52_unit import Clock
 from bench.virtual.parts import Machine, Part
+from bench.virtual.plugin import build_unicorn_hooks
 from bench.virtual.probe import Probe, ProbeServer
 from bench.virtual.serial_line import SerialLine, Wire
 from bench.virtual.spec import VirtualBoardSpec
+from bench.virtual.unicorn_image import UnicornImage
 
 
 def make_memories(part: Part, state: Path) -> list[NonVolatile]:
@@ -36,8 +45,9 @@ def make_memories(part: Part, state: Path) -> list[NonVolatile]:
 
 def make_controller(part: Part, memories: list[NonVolatile]) -> FlashController:
     """The part's flash controller."""
-    if part.controller == "nvmc":
-        return Nvmc(*memories)
+    if part.controller in ("nvmc", "nvmc52"):
+        flash, uicr = memories
+        return Nvmc(flash, uicr, PAGE if part.controller == "nvmc" else 4 * PAGE)
     return Stm32L4Flash(memories[0]) if part.controller == "stm32l4" else Stm32F4Flash(memories[0])
 
 
@@ -57,6 +67,63 @@ class Target:
         self.port = DebugPort(part.core, self.bus)
 
 
+class Nordic:
+    """What an nRF52840 has beside its core and its flash: peripherals, an access port, the image on Unicorn."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        target: Target,
+        wire: Wire,
+        hooks: Path,
+        counting: Counting | None,
+        *,
+        burst: int = BURST,
+        latency: int = 0,
+    ) -> None:
+        """`burst` and `latency` of the serial line: see Uarte."""
+        self._target = target
+        counter = BlockCounter(target.cpu.engine, hooks)
+        self.exceptions = Exceptions(target.cpu, lambda: counter.executed)
+        self.devices = Nrf52(
+            target.cpu.ram,
+            Clock(HZ, lambda: counter.executed),
+            self.exceptions.set_line,
+            lambda: self.image.watchdog_bites(),
+            burst=burst,
+            latency=latency,
+        )
+        target.bus.attach_devices(self.devices)
+        self.image = UnicornImage(
+            loop, target.cpu, counter, self.exceptions, self.devices, target.memories[0], wire, counting
+        )
+
+    def connect(self, core: Core, drive_reset: Callable[[bool], None], reset: Callable[[int], None]) -> None:
+        """With the core, and with what resets the board."""
+        core.system = self.exceptions
+        self.image.on_breakpoint = core.image_breakpoint
+        self.image.on_reset = reset
+
+        def erase() -> None:
+            core.abandon_image()
+            for memory in self._target.memories:
+                memory.erase(0, memory.region.size)
+            for _, buffer in self._target.cpu.ram:
+                buffer[:] = bytes(len(buffer))
+
+        self._target.port.control_ap = ControlAp(self._target.memories[1], erase, drive_reset)
+
+    def reset(self, reason: int) -> None:
+        """A system reset, the core apart."""
+        self.devices.reset(reason)
+        if self._target.port.control_ap is not None:
+            self._target.port.control_ap.system_reset()
+
+    def close(self) -> None:
+        """Frees what is not Python's."""
+        self.image.close()
+
+
 class VirtualBoard:
     """Composes the parts; everything is closed in close()."""
 
@@ -71,22 +138,25 @@ class VirtualBoard:
             else None
         )
         self._wire = Wire(self.loop)
-        self._emulator = Emulator(
-            self.loop,
-            machine,
-            machine.serial_index if spec.serial_index is None else spec.serial_index,
-            target.memories[0],
-            target.cpu.ram,
-            self._wire,
-            self._run,
-            counting,
-        )
-        self._core = Core(machine.part, target.cpu, target.memories[0], self._emulator)
-        self._core.on_reset = self._system_reset
+        self._nordic: Nordic | None = None
+        self._image: Emulator | UnicornImage
+        if machine.part.emulator == "unicorn":
+            hooks = build_unicorn_hooks(state.parent / ".plugin")
+            self._nordic = Nordic(self.loop, target, self._wire, hooks, counting)
+            self._image = self._nordic.image
+        else:
+            index = machine.serial_index if spec.serial_index is None else spec.serial_index
+            flash, ram = target.memories[0], target.cpu.ram
+            self._image = Emulator(self.loop, machine, index, flash, ram, self._wire, self._run, counting)
+            target.bus.attach_devices(LookedAt(self._image.peek))
+        self._core = Core(machine.part, target.cpu, target.memories[0], self._image)
+        self._core.on_reset = lambda: self._system_reset(RESET_SOFTWARE)
         target.bus.attach(self._core)
         target.bus.on_ram_read = self._look_at_ram
         target.bus.on_ram_written = self._ram_written
-        self._emulator.on_end = self._core.image_ended
+        self._image.on_end = self._core.image_ended
+        if self._nordic is not None:
+            self._nordic.connect(self._core, self._drive_reset, self._system_reset)
         probe = Probe(spec.name, target.port, target.bus, self._drive_reset, machine.part.name)
         try:
             self.server = ProbeServer(self.loop, probe, spec.probe_port, spec.name)
@@ -98,11 +168,11 @@ class VirtualBoard:
                 "end that, or give the board another virtual.probe_port"
             ) from error
         self.line = SerialLine(self.loop, self._wire, self._run / "serial")
-        self._emulator.on_backlog = lambda full: self.line.listen(not full)
+        self._image.on_backlog = lambda full: self.line.listen(not full)
 
     def power_on(self) -> None:
         """Runs what is in flash."""
-        self._system_reset()
+        self._system_reset(RESET_NONE)
 
     def reached_at(self) -> dict[str, Any]:
         """What the readiness line says."""
@@ -115,30 +185,34 @@ class VirtualBoard:
         }
 
     def close(self) -> None:
-        """Ends QEMU and removes what is transient."""
-        self._emulator.on_backlog = lambda _full: None
-        self._emulator.stop()
+        """Ends the image and removes what is transient."""
+        self._image.on_backlog = lambda _full: None
+        self._image.stop()
         self.server.close()
         self.line.close()
         self._target.cpu.close()
+        if self._nordic is not None:
+            self._nordic.close()
         for memory in self._target.memories:
             memory.close()
         self.loop.close()
 
-    def _system_reset(self) -> None:
+    def _system_reset(self, reason: int) -> None:
         self._target.controller.reset()
+        if self._nordic is not None:
+            self._nordic.reset(reason)
         self._core.reset()
 
     def _drive_reset(self, asserted: bool) -> None:
         if asserted:
             self._core.hold_reset()
         else:
-            self._system_reset()
+            self._system_reset(RESET_PIN)
 
     def _look_at_ram(self) -> None:
         """A debugger that reads RAM without halting sees what the image has there now."""
-        if self._emulator.running:
-            self._emulator.copy_ram()
+        if isinstance(self._image, Emulator) and self._image.running:
+            self._image.copy_ram()
 
     def _ram_written(self, address: int, size: int) -> None:
         self._target.cpu.invalidate(address, size)

@@ -25,6 +25,20 @@ class RegisterBlock(Protocol):
         """Stores to a register."""
 
 
+class LookedAt:
+    """Peripherals of a machine elsewhere, which a debugger can look at, and not change."""
+
+    def __init__(self, peek: Callable[[int], int | None]) -> None:
+        self._peek = peek
+
+    def read(self, address: int) -> int:
+        """A register; 0 where nothing is, or nothing runs."""
+        return self._peek(address) or 0
+
+    def write(self, address: int, value: int) -> None:
+        """Has no effect."""
+
+
 class Bus:
     """Peripherals that nobody has modelled read as 0 and ignore stores, as unclocked ones do; reserved areas fault."""
 
@@ -41,12 +55,17 @@ class Bus:
         self._controller_base, self._controller_end = controller.region.base, controller.region.end
         self._ram = ram
         self._private: RegisterBlock | None = None
+        self._devices: RegisterBlock | None = None
         self.on_ram_read: Callable[[], None] = lambda: None  # before the debugger reads RAM
         self.on_ram_written: Callable[[int, int], None] = lambda _address, _size: None  # after the debugger wrote RAM
 
     def attach(self, private: RegisterBlock) -> None:
         """The core's own registers, at 0xE0000000."""
         self._private = private
+
+    def attach_devices(self, devices: RegisterBlock) -> None:
+        """Peripherals that somebody has modelled."""
+        self._devices = devices
 
     # --- registers ---
 
@@ -73,7 +92,7 @@ class Bus:
         if PRIVATE.holds(address) and self._private is not None:
             return self._private.read(address)
         if PERIPHERALS.holds(address):
-            return 0
+            return self._devices.read(address) if self._devices is not None else 0
         raise BusError(f"nothing at 0x{address:08x}")
 
     def _write_word(self, address: int, value: int) -> None:
@@ -83,6 +102,8 @@ class Bus:
             self._private.write(address, value)
         elif not PERIPHERALS.holds(address):
             raise BusError(f"nothing at 0x{address:08x}")
+        elif self._devices is not None:
+            self._devices.write(address, value)
 
     # --- memories ---
 

@@ -3,7 +3,8 @@
 What runs from RAM (a flash algorithm) is executed by Unicorn, while the debugger watches: each look at DHCSR gives it
 a slice of time. What runs from flash is the image, in QEMU. Halting freezes QEMU and fetches its RAM and registers;
 if nothing is changed, resuming lets it go on. A debugger that changes registers, RAM or flash and then resumes into
-flash gets the image from its reset vector instead.
+flash gets the image from its reset vector instead. An image that runs on Unicorn too shares core and memory with the
+debugger: halting stops it where it is, and resuming goes on with what the debugger has made of it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from enum import Enum
 from typing import Protocol
 
 from bench.virtual.cpu import PC, Cpu, Stop
+from bench.virtual.exceptions import Exceptions
 from bench.virtual.nonvolatile import NonVolatile
+from bench.virtual.nrf52 import RESET_SOFTWARE
 from bench.virtual.parts import Part
 from bench.virtual.rom_table import rom_table
 
 CPUID, ICSR, VTOR, AIRCR = 0xE000ED00, 0xE000ED04, 0xE000ED08, 0xE000ED0C
 DFSR, DHCSR, DCRSR, DCRDR, DEMCR = 0xE000ED30, 0xE000EDF0, 0xE000EDF4, 0xE000EDF8, 0xE000EDFC
+SCS, SCS_END = 0xE000E000, 0xE000F000
 FP_CTRL, FP_COMP0 = 0xE0002000, 0xE0002008
 DWT_CTRL = 0xE0001000
 
@@ -35,7 +39,11 @@ CORE_RESET_REGISTERS = {AIRCR: 0xFA050000}
 
 
 class Image(Protocol):
-    """The flashed image as it runs in QEMU."""
+    """The flashed image as it runs."""
+
+    @property
+    def shares_state(self) -> bool:
+        """Whether its registers and its RAM are those that the debugger sees."""
 
     @property
     def running(self) -> bool:
@@ -52,6 +60,12 @@ class Image(Protocol):
 
     def stop(self) -> None:
         """Ends it."""
+
+    def peek(self, address: int) -> int | None:
+        """A register of the machine that it runs on; None when there is no such machine, or no such register."""
+
+    def ask_for_reset(self, reason: int) -> None:
+        """The core itself wants a system reset: to be done when its run is over. Of those that share their state."""
 
 
 class State(Enum):
@@ -84,6 +98,7 @@ class Core:
         self._version = -1  # of the flash that QEMU runs from
         self._pending_reset = False
         self.on_reset: Callable[[], None] = self.reset  # the board's resets the rest of the part as well
+        self.system: Exceptions | None = None  # of a core whose image runs on Unicorn
 
     # --- the bus ---
 
@@ -102,7 +117,13 @@ class Core:
         if address == DWT_CTRL:
             return self._part.core.watchpoints << 28 | self._registers.get(DWT_CTRL, 0) & 0x0FFFFFFF
         known = {DFSR: self._dfsr, DEMCR: self._demcr, DCRDR: self._dcrdr, DCRSR: 0}
-        return known[address] if address in known else self._registers.get(address, 0)
+        if address in known:
+            return known[address]
+        if self.system is not None and self.system.has(address):
+            return self.system.read(address)
+        if address not in self._registers and SCS <= address < SCS_END:
+            return self._image.peek(address) or 0
+        return self._registers.get(address, 0)
 
     def write(self, address: int, value: int) -> None:
         """Stores to a register."""
@@ -125,6 +146,8 @@ class Core:
                 self._registers[address] = value & 1
         else:
             self._registers[address] = value
+            if self.system is not None:
+                self.system.write(address, value)
 
     def _read_dhcsr(self) -> int:
         if self.state is State.RAM:
@@ -183,6 +206,10 @@ class Core:
             self.state = State.RAM
             self._cpu.set_breakpoints(self._comparators())
             self._run_slice()
+        elif self._image.shares_state and not self._flash.is_blank(0, 8):
+            self._cpu.set_breakpoints(self._comparators())
+            self.state = State.IMAGE
+            self._image.resume()
         elif self._pristine and self._version == self._flash.version:
             self._pristine = False
             self._image.resume()
@@ -227,8 +254,16 @@ class Core:
         """The debugger wrote RAM: what QEMU has is another state."""
         self._pristine = False
 
+    def image_breakpoint(self) -> bool:
+        """The image came to a BKPT or a comparator's address. True when a debugger wants to know."""
+        if not self._dhcsr & C_DEBUGEN:
+            return False
+        self._image.pause()
+        self._halted(DFSR_BKPT)
+        return True
+
     def image_ended(self) -> None:
-        """QEMU ended by itself: it does so when the core locks up."""
+        """The core has locked up; QEMU ends by itself then."""
         if self.state is State.IMAGE:
             self.state = State.LOCKUP
         self._pristine = False
@@ -250,6 +285,8 @@ class Core:
         keep_ram = self.state is State.IMAGE or self._pristine
         stack, entry = struct.unpack("<II", self._flash.read(0, 8))
         self._cpu.reset_registers(stack, entry)
+        if self.system is not None:
+            self.system.reset()
         if self._dhcsr & C_DEBUGEN and self._demcr & VC_CORERESET:
             self.abandon_image()
             self._halted(DFSR_VCATCH)
@@ -266,6 +303,8 @@ class Core:
         if self.state is State.RAM:  # the store came from the core itself
             self._pending_reset = True
             self._cpu.stop(Stop.REQUEST)
+        elif self._cpu.executing:
+            self._image.ask_for_reset(RESET_SOFTWARE)
         else:
             self.on_reset()
 

@@ -1,6 +1,7 @@
 """An image on an emulated core, without a debug port: loaded, not flashed, for single measurements.
 
-For every environment that QEMU has a machine of, the MPS2 images among them, which pyOCD cannot flash.
+For every environment that QEMU has a machine of, the MPS2 images among them, which pyOCD cannot flash, and for those
+that Unicorn executes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from bench.virtual.lifetime import dies_with
 from bench.virtual.paced_port import PacedPort
 from bench.virtual.parts import MACHINES
 from bench.virtual.plugin import build_plugin, counter_arguments
+from bench.virtual.rack import VirtualRack
+from bench.virtual.spec import VirtualBoardSpec
 
 _START_S = 20
 _CACHE = ".plugin"
@@ -70,6 +73,16 @@ def running(
         InfrastructureError: the image does not come up, with what the emulator said.
     """
     manifest = load_manifest(env)
+    machine = MACHINES.get(env.replace("_", "-"))
+    if machine is not None and machine.part.emulator == "unicorn":
+        if call_marks is not None or witness:
+            raise ConfigError(
+                f"{env}: layers and witness are plug-ins of QEMU, which has no {machine.part.name}: take another "
+                f"environment with its core, {manifest.core}, such as mps2_an386"
+            )
+        with _on_unicorn(manifest, image.read_bytes(), data) as core:
+            yield core
+        return
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-core-")))
         blob = image.read_bytes()
@@ -95,6 +108,26 @@ def running(
         url = f"socket://127.0.0.1:{console.getsockname()[1]}"
         device = stack.enter_context(contextlib.closing(_connect(url, manifest, process, folder / "log")))
         yield Core(device, PhaseCounter(totals), watching, calls)
+
+
+@contextlib.contextmanager
+def _on_unicorn(manifest: BoardManifest, image: bytes, data: bytes | None) -> Iterator[Core]:
+    """A whole virtual board, whose flash has these contents when it is switched on."""
+    with tempfile.TemporaryDirectory(prefix="bench-core-") as folder, contextlib.ExitStack() as stack:
+        state = Path(folder)
+        (state / "core").mkdir()
+        (state / "core" / "flash.bin").write_bytes(_flash(manifest, image, data))
+        rack = stack.enter_context(VirtualRack([VirtualBoardSpec.for_env("core", manifest.env)], state))
+        end = rack.endpoints["core"]
+        assert end.counter is not None
+        session = stack.enter_context(contextlib.closing(Session(open_port(end.serial, manifest.baud))))
+        device = Device(session)
+        try:
+            device.hello(env=manifest.env, timeout_s=1.0, retries=_START_S)
+        except InfrastructureError as error:
+            said = end.log.read_text(encoding="utf-8", errors="replace").strip()
+            raise InfrastructureError(f"{manifest.env} does not come up: {said[-1000:]}") from error
+        yield Core(device, PhaseCounter(end.counter), None, None)
 
 
 def _flash(manifest: BoardManifest, image: bytes, data: bytes | None) -> bytes:

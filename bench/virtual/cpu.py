@@ -1,7 +1,8 @@
-"""The core that executes what a debugger loads to RAM: pyOCD's flash algorithms, by Unicorn.
+"""The core that executes what a debugger loads to RAM: pyOCD's flash algorithms, by Unicorn. And, on parts that QEMU
+does not have, the image.
 
 Unicorn is GPL-2.0 and an extra (`virtual`); this is the only module that imports it. It translates natively: there is
-no hook on instructions or blocks. Stores to flash and accesses to peripherals come to Python.
+no hook of Python's on instructions or blocks. Stores to flash and accesses to peripherals come to Python.
 
 Flash is a copy of the non-volatile memory, which Unicorn may spoil: it carries out a trapped store even where the
 flash controller refuses it, or clears fewer bits. The copy is mended at the next access that comes to Python, and at
@@ -13,14 +14,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, InfrastructureError
 from bench.virtual.flash_controller import BusError
 from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.parts import Part, Region
@@ -37,12 +39,13 @@ unicorn: Any = _unicorn  # its annotations are partial
 _PAGE = 4096
 _NOWHERE = 0xFFFFFFFE  # an end address that no program reaches
 _PERIPHERALS = (Region(0x40000000, 0x20000000), Region(0xE0000000, 0x00100000))
-_EXCEPTION_BREAKPOINT = 7  # QEMU's EXCP_BKPT
+BREAKPOINT = 7  # QEMU's EXCP_BKPT
 _MODELS = {
     "cortex-m0": arm_const.UC_CPU_ARM_CORTEX_M0,
     "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
     "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
 }
+HOOK_BLOCK, HOOK_CODE = unicorn.UC_HOOK_BLOCK, unicorn.UC_HOOK_CODE
 _THUMB = 1 << 24
 _IPSR = 0x1FF
 _MASKS = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
@@ -57,7 +60,7 @@ REGISTERS: dict[int, int] = {
     17: arm_const.UC_ARM_REG_SP,
 }
 _FLOATS = {0x40 + number: arm_const.UC_ARM_REG_S0 + number for number in range(32)}
-PC, SP, LR, XPSR = 15, 13, 14, 16
+PC, SP, LR, XPSR, SPECIAL, FPSCR = 15, 13, 14, 16, 20, 33
 
 
 class Stop(Enum):
@@ -76,6 +79,79 @@ class Ports:
     read: Callable[[int, int], int]  # address, size
     write: Callable[[int, int, int], None]  # address, size, value
     store: Callable[[NonVolatile, int, bytes], None]  # memory and offset in it
+
+
+@dataclass(frozen=True)
+class BadAccess:
+    """An access to an address where nothing is."""
+
+    address: int
+    fetch: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of the image ended: at most one of these; none after WFI, or when a hook of C's has ended it."""
+
+    exception: int | None = None  # QEMU's number of a BKPT, SVC, or the return from an exception
+    access: BadAccess | None = None
+    refused: BusError | None = None  # by a device or a memory
+    undefined: bool = False  # an instruction that the core does not have
+
+
+class Engine:
+    """Unicorn itself, for hooks that are not written in Python: its functions' addresses, and registers' numbers."""
+
+    primask: int = arm_const.UC_ARM_REG_PRIMASK
+    registers: tuple[int, ...] = (
+        *(arm_const.UC_ARM_REG_R0 + number for number in range(13)),
+        arm_const.UC_ARM_REG_SP,
+        arm_const.UC_ARM_REG_LR,
+        arm_const.UC_ARM_REG_PC,
+    )
+
+    def __init__(self, uc: Any) -> None:
+        self._uc = uc
+        self._library = _unicorn_library()
+
+    @property
+    def handle(self) -> Any:
+        """What the library's functions take as first argument."""
+        return self._uc._uch
+
+    def address_of(self, function: str) -> int | None:
+        """Of a function of the library that is loaded."""
+        return ctypes.cast(getattr(self._library, function), ctypes.c_void_p).value
+
+    def hook(self, kind: int, callback: int | None, user: Any, begin: int, end: int) -> int:
+        """Adds a hook on the addresses from `begin` to `end`, both included; on all of them when `end` is less."""
+        number = ctypes.c_size_t()
+        error = self._library.uc_hook_add(
+            self.handle,
+            ctypes.byref(number),
+            kind,
+            ctypes.c_void_p(callback),
+            ctypes.cast(user, ctypes.c_void_p),
+            ctypes.c_uint64(begin),
+            ctypes.c_uint64(end),
+        )
+        if error:
+            raise InfrastructureError(f"Unicorn takes no hook: error {error}")
+        return number.value
+
+    def unhook(self, number: int) -> None:
+        """Removes a hook; to be followed by flush()."""
+        self._library.uc_hook_del(self.handle, ctypes.c_size_t(number))
+
+    def flush(self) -> None:
+        """Forgets all translations, which have hooks built in."""
+        self._uc.ctl_flush_tb()
+
+
+def _unicorn_library() -> Any:
+    from unicorn.unicorn_py3 import unicorn as binding
+
+    return binding.uclib
 
 
 def _address_of(buffer: mmap.mmap) -> int:
@@ -124,11 +200,16 @@ class Cpu:
             self._uc.mmio_map(base, region.size, self._peripheral_read, base, self._peripheral_write, base)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_WRITE_PROT, self._constant_written)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._nothing_there)
+        self.engine = Engine(self._uc)
         self._other: dict[int, int] = {}  # registers that are only kept
         self._spoilt: list[tuple[_Copy, int, int]] = []
         self._breakpoints: dict[int, int] = {}
         self._stop = Stop.TIME
         self._fault: BusError | None = None
+        self._exception: int | None = None
+        self._access: BadAccess | None = None
+        self.executing = False  # by this core, now: a register is accessed by it, not by a debugger
         self._deadline = _Deadline(self._uc.emu_stop)
 
     def _map_constant(self, base: int, buffer: mmap.mmap) -> None:
@@ -167,9 +248,16 @@ class Cpu:
         """A core register by its DCRSR number."""
         if number in REGISTERS:
             value = int(self._uc.reg_read(REGISTERS[number]))
-            return value & ~_IPSR | self._other.get(XPSR, _THUMB) & (_IPSR | _THUMB) if number == XPSR else value
+            if number == XPSR and XPSR in self._other:
+                return value & ~_IPSR | self._other[XPSR] & (_IPSR | _THUMB)
+            return value
         if number in _FLOATS and self._part.core.name == "cortex-m4":
             return int(self._uc.reg_read(_FLOATS[number]))
+        if number == SPECIAL:
+            names = (arm_const.UC_ARM_REG_PRIMASK, arm_const.UC_ARM_REG_BASEPRI, arm_const.UC_ARM_REG_FAULTMASK)
+            return sum(int(self._uc.reg_read(name)) << 8 * at for at, name in enumerate(names)) | self.control << 24
+        if number == FPSCR:
+            return int(self._uc.reg_read(arm_const.UC_ARM_REG_FPSCR))
         return self._other.get(number, 0)
 
     def write_register(self, number: int, value: int) -> None:
@@ -182,11 +270,16 @@ class Cpu:
             self._uc.reg_write(REGISTERS[number], value & ~1 if number == PC else value)
         elif number in _FLOATS and self._part.core.name == "cortex-m4":
             self._uc.reg_write(_FLOATS[number], value)
+        elif number == FPSCR:
+            self._uc.reg_write(arm_const.UC_ARM_REG_FPSCR, value)
         else:
             self._other[number] = value
 
     def reset_registers(self, stack: int, entry: int) -> None:
         """As after a reset with this vector table: R0–R12 are unknown on hardware, 0 here."""
+        self._uc.reg_write(REGISTERS[XPSR], _THUMB)
+        for name in (arm_const.UC_ARM_REG_CONTROL, arm_const.UC_ARM_REG_PRIMASK):
+            self._uc.reg_write(name, 0)
         for number in range(13):
             self.write_register(number, 0)
         self._other.clear()
@@ -194,6 +287,47 @@ class Cpu:
         self.write_register(SP, stack & ~3)
         self.write_register(PC, entry)
         self.write_register(XPSR, _THUMB)
+
+    @property
+    def control(self) -> int:
+        """CONTROL; of Unicorn's bits those that this architecture has."""
+        return int(self._uc.reg_read(arm_const.UC_ARM_REG_CONTROL)) & 7
+
+    @control.setter
+    def control(self, value: int) -> None:
+        self._uc.reg_write(arm_const.UC_ARM_REG_CONTROL, value)
+
+    def enter_mode(self, status: int) -> None:
+        """Sets xPSR with the number of an exception, 0 for thread mode: the stack pointer follows."""
+        self._other.pop(XPSR, None)
+        self._uc.reg_write(arm_const.UC_ARM_REG_XPSR, status | _THUMB)
+
+    @property
+    def primask(self) -> bool:
+        """Whether interrupts are masked."""
+        return bool(self._uc.reg_read(arm_const.UC_ARM_REG_PRIMASK))
+
+    def load(self, address: int, words: int) -> tuple[int, ...] | None:
+        """Words as the core would load them; None where there is no memory."""
+        try:
+            return struct.unpack(f"<{words}I", self._uc.mem_read(address, 4 * words))
+        except unicorn.UcError:
+            return None
+
+    def load_half(self, address: int) -> int:
+        """The half-word of an instruction; 0 where there is no memory."""
+        try:
+            return int.from_bytes(self._uc.mem_read(address & 0xFFFFFFFF, 2), "little")
+        except unicorn.UcError:
+            return 0
+
+    def store(self, address: int, words: Sequence[int]) -> bool:
+        """Stores words to RAM; false where there is none."""
+        size = 4 * len(words)
+        if not any(region.holds(address, size) for region, _ in self.ram):
+            return False
+        self._uc.mem_write(address, struct.pack(f"<{len(words)}I", *words))
+        return True
 
     # --- running ---
 
@@ -218,23 +352,52 @@ class Cpu:
         return self._execute(seconds, 0)
 
     def step(self) -> Stop:
-        """Executes one instruction."""
-        return self._execute(1.0, 1)
+        """Executes one instruction. Unicorn counts by a hook, which is not in what was translated without it."""
+        self._uc.ctl_flush_tb()
+        try:
+            return self._execute(1.0, 1)
+        finally:
+            self._uc.ctl_flush_tb()
 
     def stop(self, reason: Stop) -> None:
         """Ends the run from within a peripheral access."""
         self._stop = reason
         self._uc.emu_stop()
 
+    def run_image(self, *, resumed: bool) -> Ended:
+        """Executes the image from PC on, until a hook or WFI ends it, or something that only its owner can do.
+
+        `resumed`: by a debugger, so that a breakpoint at PC does not halt it again.
+        """
+        self._other.pop(XPSR, None)
+        self._fault = self._exception = self._access = None
+        self._stop = Stop.TIME
+        self._resumed_at = self.read_register(PC) if resumed else -1
+        undefined = False
+        self.executing = True
+        try:
+            self._uc.emu_start(self.read_register(PC) | 1, _NOWHERE)
+        except unicorn.UcError as error:
+            undefined = error.errno == unicorn.UC_ERR_INSN_INVALID
+            if not undefined and self._access is None and self._fault is None:
+                self._fault = BusError(str(error))
+        finally:
+            self.executing = False
+            self._mend()
+        exception = BREAKPOINT if self._stop is Stop.BREAKPOINT else self._exception
+        return Ended(exception, self._access, self._fault, undefined)
+
     def _execute(self, seconds: float, count: int) -> Stop:
         self._stop, self._fault = Stop.TIME, None
         self._resumed_at = self.read_register(PC)
         self._deadline.set(time.monotonic() + seconds)
+        self.executing = True
         try:
             self._uc.emu_start(self._resumed_at | 1, _NOWHERE, 0, count)
         except unicorn.UcError:
             self._stop = Stop.FAULT
         finally:
+            self.executing = False
             self._deadline.clear()
             self._mend()
         return Stop.FAULT if self._fault is not None else self._stop
@@ -287,8 +450,14 @@ class Cpu:
                 return copy, address - base
         return None, 0
 
+    def _nothing_there(self, _uc: Any, access: int, address: int, _size: int, _value: int, _data: Any) -> bool:
+        """With this hook Unicorn leaves PC at the instruction."""
+        self._access = BadAccess(address & 0xFFFFFFFF, access == unicorn.UC_MEM_FETCH_UNMAPPED)
+        return False
+
     def _interrupted(self, _uc: Any, number: int, _data: Any) -> None:
-        self.stop(Stop.BREAKPOINT if number == _EXCEPTION_BREAKPOINT else Stop.FAULT)
+        self._exception = number
+        self.stop(Stop.BREAKPOINT if number == BREAKPOINT else Stop.FAULT)
 
     def _at_breakpoint(self, _uc: Any, address: int, _size: int, _data: Any) -> None:
         if address != self._resumed_at:  # a resume executes the instruction that it halted at

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 
 from bench.virtual.bus import Bus
+from bench.virtual.ctrl_ap import NUMBER as CTRL_AP
+from bench.virtual.ctrl_ap import ControlAp
 from bench.virtual.flash_controller import BusError
 from bench.virtual.parts import CoreType
 
@@ -20,7 +22,7 @@ _STICKY_CLEARS = {1 << 1: STICKYCMP, 1 << 2: STICKYERR, 1 << 4: STICKYORUN}
 
 
 class DebugPort:
-    """Access port 0 is the core's; any other reads as absent."""
+    """Access port 0 is the core's, 1 Nordic's where there is one; any other reads as absent."""
 
     def __init__(self, core: CoreType, bus: Bus) -> None:
         self._core = core
@@ -30,6 +32,11 @@ class DebugPort:
         self._select = 0
         self._csw = _CSW_RESET
         self._tar = 0
+        self.control_ap: ControlAp | None = None
+
+    @property
+    def _locked(self) -> bool:
+        return self.control_ap is not None and self.control_ap.locked
 
     # --- debug port ---
 
@@ -57,18 +64,23 @@ class DebugPort:
     def read_ap(self, address: int) -> int:
         """An access port register. Raises BusError."""
         if address >> 24:
+            if self.control_ap is not None and address >> 24 == CTRL_AP:
+                return self.control_ap.read(address & 0xFC)
             return 0
         register = address & 0xFC
         if register == AP_DRW:
             return self._transfer_read()
         if AP_BD0 <= register <= AP_BD0 + 12:
             return struct.unpack("<I", self._faulting_read(self._banked(register), 4))[0]  # type: ignore[no-any-return]
-        values = {AP_CSW: self._csw | _CSW_DEVICEEN, AP_TAR: self._tar, AP_BASE: _BASE, AP_IDR: self._core.ap_idr}
+        enabled = 0 if self._locked else _CSW_DEVICEEN
+        values = {AP_CSW: self._csw | enabled, AP_TAR: self._tar, AP_BASE: _BASE, AP_IDR: self._core.ap_idr}
         return values.get(register, 0)
 
     def write_ap(self, address: int, value: int) -> None:
         """Writes an access port register. Raises BusError."""
         if address >> 24:
+            if self.control_ap is not None and address >> 24 == CTRL_AP:
+                self.control_ap.write(address & 0xFC, value)
             return
         register = address & 0xFC
         if register == AP_DRW:
@@ -109,11 +121,17 @@ class DebugPort:
         self._faulting_write(self._tar, data, size)
         self._advance()
 
+    def check_unlocked(self) -> None:
+        """Raises BusError for a transfer of a part that is protected."""
+        if self._locked:
+            raise BusError("access port protection is on (UICR.APPROTECT)")
+
     def _faulting_read(self, address: int, size: int) -> bytes:
         """An error of the bus stays in CTRL/STAT until ABORT clears it, and fails every transfer until then."""
         if self._sticky & STICKYERR:
             raise BusError("an earlier transfer failed: clear STICKYERR")
         try:
+            self.check_unlocked()
             return self._bus.read(address, size)
         except BusError:
             self._sticky |= STICKYERR
@@ -123,6 +141,7 @@ class DebugPort:
         if self._sticky & STICKYERR:
             raise BusError("an earlier transfer failed: clear STICKYERR")
         try:
+            self.check_unlocked()
             self._bus.write(address, data, size)
         except BusError:
             self._sticky |= STICKYERR

@@ -30,7 +30,15 @@ LOG = logging.getLogger(__name__)
 QEMU = "qemu-system-arm"
 _VECTORS = 8
 _CONSOLE_BUFFER = 4096  # small: what QEMU has not read yet when the board resets is what a real line loses
-_REGISTER = re.compile(r"\b(R\d\d|XPSR)=([0-9a-f]{8})")
+_REGISTER = re.compile(r"\b(R\d\d|s\d\d|XPSR|FPSCR)[=:] ?([0-9a-f]{8})\b")
+_WORD = re.compile(r": 0x([0-9a-f]{8})")
+# Debug core register numbers (DCRSR.REGSEL, ARMv7-M ARM C1.6.3).
+_NUMBERS = {
+    **{f"R{number:02}": number for number in range(16)},
+    "XPSR": 16,
+    "FPSCR": 33,
+    **{f"s{number:02}": 64 + number for number in range(32)},
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class _Process:
 
 class Emulator:
     """Carries out core.Image. `on_end` is called when QEMU ends by itself, `on_backlog` when its UART is behind."""
+
+    shares_state = False
 
     def __init__(
         self,
@@ -145,6 +155,9 @@ class Emulator:
         os.close(live.pidfd)
         self.on_backlog(False)
 
+    def ask_for_reset(self, reason: int) -> None:
+        """QEMU resets its core by itself."""
+
     # --- memory ---
 
     def copy_ram(self) -> None:
@@ -161,9 +174,22 @@ class Emulator:
 
     def _registers(self) -> dict[int, int]:
         assert self._live is not None
-        text = self._live.qmp.command("human-monitor-command", **{"command-line": "info registers"})
-        numbers = {f"R{number:02}": number for number in range(16)} | {"XPSR": 16}
-        return {numbers[name]: int(value, 16) for name, value in _REGISTER.findall(text) if name in numbers}
+        return {_NUMBERS[name]: int(value, 16) for name, value in _REGISTER.findall(self._monitor("info registers"))}
+
+    def peek(self, address: int) -> int | None:
+        """What the core would load from a register of the live machine: as on hardware, that may have side effects."""
+        if self._live is None:
+            return None
+        try:
+            found = _WORD.search(self._monitor(f"x /1wx {address:#x}"))
+        except InfrastructureError as error:
+            LOG.warning("QEMU does not tell what is at 0x%08x: %s", address, error)
+            return None
+        return int(found[1], 16) if found is not None else None
+
+    def _monitor(self, line: str) -> str:
+        assert self._live is not None
+        return str(self._live.qmp.command("human-monitor-command", **{"command-line": line}))
 
     # --- the process ---
 

@@ -59,13 +59,14 @@ class Part:
 
     name: str
     core: CoreType
-    controller: Literal["nvmc", "stm32l4", "stm32f4"]
+    controller: Literal["nvmc", "nvmc52", "stm32l4", "stm32f4"]
     flash: Region
     ram: tuple[Region, ...]
     flash_aliases: tuple[int, ...] = ()  # where the flash appears again: the boot memory at 0
     user: Region | None = None  # a second non-volatile area (nRF51's UICR)
     factory: dict[int, bytes] = field(default_factory=dict)  # read-only memory, by address; what lies around is 0xFF
     registers: dict[int, int] = field(default_factory=dict)  # read-only words among the peripherals
+    emulator: Literal["qemu", "unicorn"] = "qemu"  # what the image runs on
 
 
 def _words(size: int, values: dict[int, int]) -> bytes:
@@ -118,9 +119,28 @@ NRF51822 = Part(
 )
 
 
+# nRF52840 Product Specification, chapters FICR (CODEPAGESIZE, CODESIZE, DEVICEID, and INFO: PART, VARIANT "AAD0",
+# PACKAGE QIAA, RAM and FLASH in KB) and Memory: a build code before F0, whose debug port UICR alone protects.
+_FICR52 = {
+    0x10: 4096, 0x14: 256, 0x60: 0x2F8A61C4, 0x64: 0x9D3E05B7,
+    0x100: 0x52840, 0x104: 0x41414430, 0x108: 0x2004, 0x10C: 256, 0x110: 1024,
+}  # fmt: skip
+NRF52840 = Part(
+    "nRF52840 QIAA",
+    CORTEX_M4F,
+    "nvmc52",
+    Region(0, 1 << 20),
+    (Region(0x20000000, 256 << 10),),
+    (),
+    Region(0x10001000, 0x1000),
+    {0x10000000: _words(0x400, _FICR52)},
+    emulator="unicorn",
+)
+
+
 @dataclass(frozen=True)
 class Machine:
-    """A QEMU machine: the part on it and which of its serial lines the board's HAL uses as console."""
+    """A QEMU machine, or what takes its place: the part on it and which of its serial lines the HAL uses as console."""
 
     name: str
     part: Part
@@ -136,5 +156,7 @@ MACHINES = {
         Machine("netduino2", STM32F205, 5),
         Machine("b-l475e-iot01a", STM32L475, 0),
         Machine("microbit", NRF51822, 0),
+        Machine("nrf52840-dk", NRF52840, 0),
+        Machine("nano33ble", NRF52840, 0),
     )
 }

@@ -1,4 +1,5 @@
-"""Builds QEMU plug-ins with the host's C compiler, once for each version of their source, and says how to load them."""
+"""Builds QEMU plug-ins and Unicorn's hooks with the host's C compiler, once for each version of their source, and says
+how to load them."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from bench.errors import ConfigError
 from bench.rack.image import ImageDescriptor
 
 SOURCES = Path(__file__).with_name("qemu_plugin")
+UNICORN_SOURCES = Path(__file__).with_name("unicorn_hooks")
 _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wshadow", "-Werror")
 _TIMEOUT_S = 60
 
@@ -36,14 +38,24 @@ def build_plugin(cache: Path, name: str = "phase_counter") -> Path:
 
     Raises ConfigError without a compiler or when it finds fault.
     """
-    source = SOURCES / f"{name}.c"
-    content = source.read_bytes() + (SOURCES / "qemu_api.h").read_bytes() + " ".join(_FLAGS).encode()
+    return _build(cache, SOURCES / f"{name}.c")
+
+
+def build_unicorn_hooks(cache: Path) -> Path:
+    """Likewise of unicorn_hooks/block_counter.c."""
+    return _build(cache, UNICORN_SOURCES / "block_counter.c")
+
+
+def _build(cache: Path, source: Path) -> Path:
+    name = source.stem
+    headers = b"".join(header.read_bytes() for header in sorted(SOURCES.glob("*.h")))
+    content = source.read_bytes() + headers + " ".join(_FLAGS).encode()
     library = cache / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
     if library.exists():
         return library
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
-        raise ConfigError("no C compiler for the emulator's plug-ins: install the package gcc")
+        raise ConfigError("no C compiler for the emulators' plug-ins: install the package gcc")
     cache.mkdir(parents=True, exist_ok=True)
     temporary = library.with_suffix(f".{os.getpid()}.new")
     command = [compiler, *_FLAGS, str(source), "-o", str(temporary)]

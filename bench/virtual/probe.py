@@ -156,6 +156,7 @@ class Probe:
     def _read(self, address: int, size: int) -> bytes:
         if not 0 <= size <= _BLOCK_LIMIT:
             raise RefusalError(f"a block of {size} bytes")
+        self._port.check_unlocked()
         return self._bus.read(address & 0xFFFFFFFF, size)
 
     def _read_memory(self, _handle: int, address: int, bits: int) -> int:
@@ -163,14 +164,14 @@ class Probe:
 
     def _write_memory(self, _handle: int, address: int, value: int, bits: int) -> None:
         data = (value & (1 << bits) - 1).to_bytes(bits // 8, "little")
-        self._bus.write(address & 0xFFFFFFFF, data, bits // 8)
+        self._write(address & 0xFFFFFFFF, data, bits // 8)
 
     def _read_words(self, _handle: int, address: int, count: int) -> list[int]:
         return list(struct.unpack(f"<{count}I", self._read(address, 4 * count)))
 
     def _write_words(self, _handle: int, address: int, words: list[int]) -> None:
         data = struct.pack(f"<{len(words)}I", *(word & 0xFFFFFFFF for word in words))
-        self._bus.write(address & 0xFFFFFFFF, data, 4)
+        self._write(address & 0xFFFFFFFF, data, 4)
 
     def _write_bytes(self, _handle: int, address: int, values: list[int]) -> None:
         """Aligned words where possible, as an access port does it: flash takes no bytes."""
@@ -179,7 +180,11 @@ class Probe:
         body = (len(data) - head) // 4 * 4
         for start, size, unit in ((0, head, 1), (head, body, 4), (head + body, len(data) - head - body, 1)):
             if size:
-                self._bus.write(address + start & 0xFFFFFFFF, data[start : start + size], unit)
+                self._write(address + start & 0xFFFFFFFF, data[start : start + size], unit)
+
+    def _write(self, address: int, data: bytes, unit: int) -> None:
+        self._port.check_unlocked()
+        self._bus.write(address, data, unit)
 
 
 def _error(identifier: Any, status: int, message: str) -> bytes:

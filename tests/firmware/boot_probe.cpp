@@ -119,6 +119,9 @@ void command(uint8_t letter) {
       hal::reset();
     case 'u':
       return __builtin_trap();
+    case 'w':
+      for (;;) {  // until the watchdog bites
+      }
     case 'o':
       put("deep", recurse(1U << 16));
       return;

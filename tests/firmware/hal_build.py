@@ -18,6 +18,7 @@ import build_settings  # noqa: E402  (not a package: PlatformIO loads it by path
 STM32_BOARDS = ("netduinoplus2", "olimex_stm32_h405", "netduino2", "b_l475e_iot01a")
 BOARDS = (*STM32_BOARDS, "microbit")
 """Of these QEMU has machines."""
+UNICORN_BOARDS = ("nrf52840_dk",)
 
 
 def hal_sources(family: str) -> list[Path]:
@@ -69,3 +70,11 @@ def build(env: str, main: Path, folder: Path, *, hse_hz: int | None = None) -> P
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
     return result
+
+
+def raw_image(elf: Path) -> bytes:
+    """What of an ELF file lies in flash."""
+    image = elf.with_suffix(".bin")
+    command = ["arm-none-eabi-objcopy", "-O", "binary", "--gap-fill", "0xFF", str(elf), str(image)]
+    subprocess.run(command, check=True)
+    return image.read_bytes()

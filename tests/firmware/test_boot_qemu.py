@@ -1,7 +1,7 @@
 """The HAL's boot, serial line, sleep, stack paint, reset and fault path on every emulated board.
 
 QEMU connects its serial lines to USART1, 2, 3, UART4, 5, USART6 in this order; each board's HAL uses the USART that
-the real board's header has.
+the real board's header has. QEMU has no nRF52840: there, Unicorn executes the image.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hal_build import BOARDS, build
+from hal_build import BOARDS, UNICORN_BOARDS, build, raw_image
 from serial_probe import SerialProbe, idle_share
 
 from bench.rack.manifest import load_manifest
+from bench.virtual.rack import VirtualRack
+from bench.virtual.spec import VirtualBoardSpec
 
 FAULT_MAGIC = 0xFA017FA0
 WINDOW = {"microbit": 6}
@@ -42,11 +45,17 @@ class Running:
     first: dict[str, int]
 
 
-@pytest.fixture(scope="module", params=BOARDS)
+@pytest.fixture(scope="module", params=[*BOARDS, *UNICORN_BOARDS])
 def board(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     env = request.param
     folder = tmp_path_factory.mktemp(env[:8])
     elf = build(env, Path(__file__).with_name("boot_probe.cpp"), folder)
+    with (_on_unicorn if env in UNICORN_BOARDS else _in_qemu)(env, elf, folder) as running:
+        yield running
+
+
+@contextmanager
+def _in_qemu(env: str, elf: Path, folder: Path) -> Iterator[Running]:
     machine, index = MACHINES[env]
     path = str(folder / "s")
     with socket.socket(socket.AF_UNIX) as server:
@@ -68,11 +77,27 @@ def board(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             qemu.wait()
 
 
+@contextmanager
+def _on_unicorn(env: str, elf: Path, folder: Path) -> Iterator[Running]:
+    spec = VirtualBoardSpec.for_env("board", env)
+    image = raw_image(elf)
+    (folder / "board").mkdir()
+    (folder / "board" / "flash.bin").write_bytes(image + b"\xff" * (spec.flash_size - len(image)))
+    with VirtualRack([spec], folder, counting=False) as rack:
+        end = rack.endpoints["board"]
+        terminal = os.open(end.serial, os.O_RDWR | os.O_NOCTTY)
+        try:
+            serial = SerialProbe(terminal)
+            yield Running(env, end.pid, serial, serial.line())
+        finally:
+            os.close(terminal)
+
+
 def test_boot_report(board: Running) -> None:
     manifest = load_manifest(board.env)
     first = board.first
     assert first["fault"] == 0
-    assert first["hz"] == {"microbit": 16_000_000, "b_l475e_iot01a": 4_000_000}.get(board.env, 16_000_000)
+    assert first["hz"] == {"nrf52840_dk": 64_000_000, "b_l475e_iot01a": 4_000_000}.get(board.env, 16_000_000)
     assert first["reserved"] == manifest.stack_size
     assert first["data"] == manifest.flash.data_size
     assert 32 <= first["used"] < 512

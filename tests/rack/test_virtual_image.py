@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,25 +134,82 @@ def test_pyocd_reset_keeps_ram_and_restarts_the_image(boards: dict[str, Board]) 
         assert before["train"] > 0, "and is cumulative"
 
 
-def test_halted_debugger_sees_the_images_ram_and_lets_it_go_on(boards: dict[str, Board]) -> None:
-    board = boards["nrf51"]
+def commander(board: Board, *commands: str) -> str:
+    return pyocd("commander", board.kind, board.end.probe, *(part for command in commands for part in ("-c", command)))
+
+
+@pytest.mark.parametrize("name", ["nrf51", "f405", "l475", "nrf52"])
+def test_halted_debugger_sees_the_images_ram_and_lets_it_go_on(boards: dict[str, Board], name: str) -> None:
+    board = boards[name]
     with board.open() as port:
         reset_image(port)
         port.write(b"12345")
         assert port.read(5) == b"12345"
         address = symbol(board.image, "received")
         read = f"read32 {address:#x}"
-        said = pyocd("commander", board.kind, board.end.probe, "-c", "halt", "-c", read, "-c", "reg pc")
+        said = commander(board, "halt", read, "reg pc")
         assert f"{address:08x}:  00000005" in said
         pc = int(said.split("pc = ")[1].split()[0], 16)
         assert symbol(board.image, "uart_get") <= pc < symbol(board.image, "uart_get") + 0x40
         port.write(b"lost")  # a halted core takes nothing from its UART
-        said = pyocd("commander", board.kind, board.end.probe, "-c", "status", "-c", "go")
+        said = commander(board, "status", "go")
         assert "Halted" in said, "it stays so until it is told to go"
         port.write(b"6")
         assert port.read(1) == b"6", "the image goes on where it was"
-        said = pyocd("commander", board.kind, board.end.probe, "-c", read)
+        said = commander(board, read)
         assert f"{address:08x}:  00000006" in said
+
+
+def test_debugger_compares_flash_and_ram_of_a_running_board(board: Board, tmp_path: Path) -> None:
+    """The core runs on: what is compared of RAM does not change while it waits for a byte."""
+    with board.open() as port:
+        reset_image(port)
+        port.write(b"x")
+        assert port.read(1) == b"x"
+        word = symbol(board.image, "phase_word")
+        (tmp_path / "phase").write_bytes((1).to_bytes(4, "little"))
+        (tmp_path / "other").write_bytes((3).to_bytes(4, "little"))
+        said = commander(
+            board,
+            f"compare {board.kind.base:#x} {board.image}",
+            f"compare {word:#x} 4 {tmp_path / 'phase'}",
+            f"compare {word:#x} 4 {tmp_path / 'other'}",
+            "status",
+        )
+        assert re.findall(r"All (\d+) bytes match", said) == [str(board.image.stat().st_size), "4"]
+        assert "Mismatch" in said or "differ" in said
+        assert "Running" in said
+        port.write(b"y")
+        assert port.read(1) == b"y"
+
+
+CONSOLE_ENABLE = {  # where the test image enables its UART, or that one's interrupt, and with what
+    "f405": (0x4001140C, 0x202C),
+    "h405": (0x4000440C, 0x202C),
+    "f205": (0x4001140C, 0x202C),
+    "l475": (0x40013800, 0x2D),
+    "nrf51": (0x40002304, 1 << 2),
+    "nrf52": (0x40002500, 8),
+}
+
+
+@pytest.mark.parametrize("name", CONSOLE_ENABLE)
+def test_debugger_sees_what_the_image_has_set_in_its_peripherals(boards: dict[str, Board], name: str) -> None:
+    """Halted and running; the interrupt controller too."""
+    board = boards[name]
+    address, value = CONSOLE_ENABLE[name]
+    irq = int(board.kind.uart.split("-DIRQ=")[1].split()[0])
+    with board.open() as port:
+        reset_image(port)
+        reads = (f"read32 {address:#x}", f"read32 {0xE000E100 + irq // 32 * 4:#x}")
+        said = commander(board, *reads, "halt", *reads, "go")
+    enabled = f"{1 << irq % 32:08x}"
+    assert [line.split()[1] for line in said.splitlines() if re.match(r"[0-9a-f]{8}:", line)] == [
+        f"{value:08x}",
+        enabled,
+        f"{value:08x}",
+        enabled,
+    ]
 
 
 def test_bytes_to_a_board_in_reset_or_blank_are_lost(boards: dict[str, Board]) -> None:

@@ -16,8 +16,8 @@ from virtual_helpers import KINDS, Kind, flash, pyocd, pyocd_command, wait_until
 from bench.virtual.flash_stm32f4 import SECTORS
 from bench.virtual.rack import Endpoint, VirtualRack
 
-FLASHED = ("f405", "l475", "nrf51")
-SECTOR = {"f405": 16 << 10, "l475": 2 << 10, "nrf51": 1 << 10}  # bytes, the first one's
+FLASHED = ("f405", "l475", "nrf51", "nrf52")
+SECTOR = {"f405": 16 << 10, "l475": 2 << 10, "nrf51": 1 << 10, "nrf52": 4 << 10}  # bytes, the first one's
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,9 @@ def test_commander_sees_flash_and_registers_and_steps(board: tuple[str, Kind, En
     ]
 
 
-@pytest.mark.parametrize(("name", "method"), [("l475", "sysresetreq"), ("nrf51", "hw")])
+@pytest.mark.parametrize(
+    ("name", "method"), [("l475", "sysresetreq"), ("nrf51", "hw"), ("nrf52", "sysresetreq"), ("nrf52", "hw")]
+)
 def test_reset(rack: VirtualRack, name: str, method: str) -> None:
     pyocd("reset", KINDS[name], rack.endpoints[name].probe, "-m", method)
 

@@ -40,29 +40,37 @@ KINDS = {
     "l475": Kind(
         "b_l475e_iot01a", "b-l475e-iot01a", "stm32l475xg", "cortex-m4", "-DUART=0x40013800 -DIRQ=37 -DUART_L4"
     ),
+    "nrf52": Kind("nrf52840_dk", "nrf52840-dk", "nrf52840", "cortex-m4", "-DUART=0x40002000 -DIRQ=2 -DUART_NRF52"),
     "nrf51": Kind("microbit", "microbit", "nrf51822", "cortex-m0", "-DUART=0x40002000 -DIRQ=2 -DUART_NRF51"),
 }
 
 _SCRIPT = """
-MEMORY {{ FLASH (rx): ORIGIN = {base}, LENGTH = 64K  RAM (rw): ORIGIN = 0x20000000, LENGTH = 16K }}
+MEMORY {{ FLASH (rx): ORIGIN = {base}, LENGTH = 128K  RAM (rw): ORIGIN = 0x20000000, LENGTH = {ram} }}
 SECTIONS {{
   .vectors : {{ KEEP(*(.vectors)) }} > FLASH
   .descriptor {base} + 0x200 : {{ KEEP(*(.descriptor)) }} > FLASH
   .phase : {{ phase_start = .; *(.phase) phase_end = .; }} > FLASH
   .text : {{ *(.text*) *(.rodata*) . = ALIGN(4); }} > FLASH
   .bss (NOLOAD) : {{ *(.bss*) *(COMMON) *(.noinit) }} > RAM
-  stack_top = 0x20004000;
+  stack_top = 0x20000000 + {ram};
+  /DISCARD/ : {{ *(.ARM.exidx* .ARM.extab* .eh_frame*) }}
 }}
 """
 
 
-def build_image(kind: Kind, folder: Path) -> Path:
-    """Builds virtual_probe.c; returns the raw image, beside its ELF file."""
+def build_image(kind: Kind, folder: Path, *, step: Path | None = None) -> Path:
+    """Builds virtual_probe.c; returns the raw image, beside its ELF file.
+
+    `step`: an object for a board with an FPU, with a function counted_step() that is counted in place of the loop.
+    """
     script, elf = folder / f"{kind.env}.ld", folder / f"{kind.env}.elf"
-    script.write_text(_SCRIPT.format(base=hex(kind.base)))
+    script.write_text(_SCRIPT.format(base=hex(kind.base), ram="16K" if step is None else "64K"))
     command = ["arm-none-eabi-gcc", f"-mcpu={kind.core}", "-mthumb", "-O1", "-ffreestanding", "-nostdlib"]
     command += ["-Wall", "-Werror", *kind.uart.split(), f'-DCOUNT="{COUNT}"', "-Wl,--build-id=none"]
     source = Path(__file__).with_name("virtual_probe.c")
+    if step is not None:
+        command += ["-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", '-DCOUNTED_CALL="counted_step"', str(step)]
+        command += ["--specs=nano.specs", "-lm", "-lc", "-lgcc", "-Wl,--gc-sections"]
     subprocess.run([*command, "-T", str(script), str(source), "-o", str(elf)], check=True)
     image = elf.with_suffix(".bin")
     subprocess.run(["arm-none-eabi-objcopy", "-O", "binary", str(elf), str(image)], check=True)

@@ -37,17 +37,49 @@ __attribute__((section(".descriptor"), used)) static const struct descriptor kDe
     phase_end,
     &phase_word};
 
+#if defined(COUNTED_CALL)
+#define COUNTED "bl " COUNTED_CALL
+#else
+#define COUNTED "ldr r2, =" COUNT "\n1: subs r2, #1\n bne 1b"
+#endif
+
 // After the store that begins "train": bx, ldr, 2 * COUNT, movs, bl, ldr, str; in "evaluate": bx, movs, bl, ldr, str.
 __asm__(
     ".syntax unified\n.thumb\n"
     ".section .phase,\"ax\"\n.global set_phase\n.type set_phase, %function\n.thumb_func\n"
     "set_phase: ldr r1, =phase_word\n str r0, [r1]\n bx lr\n .ltorg\n"
     ".text\n.global run_counted\n.type run_counted, %function\n.thumb_func\n"
-    "run_counted: push {r4, lr}\n movs r0, #3\n bl set_phase\n ldr r2, =" COUNT
-    "\n1: subs r2, #1\n bne 1b\n movs r0, #4\n bl set_phase\n movs r0, #1\n bl set_phase\n pop {r4, pc}\n .ltorg\n");
+    "run_counted: push {r4, lr}\n movs r0, #3\n bl set_phase\n " COUNTED
+    "\n movs r0, #4\n bl set_phase\n movs r0, #1\n bl set_phase\n pop {r4, pc}\n .ltorg\n");
 
 // Interrupts stay masked: a pending one ends WFI all the same, so that a waiting board leaves the processor to others.
-#if defined(UART_NRF51)
+#if defined(UART_NRF52)
+static volatile uint8_t incoming, outgoing;
+static void uart_start(void) {
+  REG(UART + 0x500) = 8;
+  REG(UART + 0x524) = 0x10000000;  // 1 MBaud
+  REG(UART + 0x534) = (uint32_t)&incoming;
+  REG(UART + 0x538) = 1;
+  REG(UART + 0x544) = (uint32_t)&outgoing;
+  REG(UART + 0x548) = 1;
+  REG(UART + 0x304) = 1 << 4;  // ENDRX
+  REG(UART + 0x000) = 1;
+}
+static int uart_waiting(void) { return REG(UART + 0x110) != 0; }
+static uint8_t uart_take(void) {
+  const uint8_t byte = incoming;
+  REG(UART + 0x110) = 0;
+  REG(UART + 0x000) = 1;
+  return byte;
+}
+static void uart_put(uint8_t byte) {
+  outgoing = byte;
+  REG(UART + 0x120) = 0;
+  REG(UART + 0x008) = 1;
+  while (REG(UART + 0x120) == 0) {
+  }
+}
+#elif defined(UART_NRF51)
 static void uart_start(void) {
   REG(UART + 0x500) = 4;
   REG(UART + 0x304) = 1 << 2;  // RXDRDY
@@ -110,6 +142,10 @@ static void say(const char* text) {
 void reset_handler(void) {
   void set_phase(uint32_t phase);
   __asm__ volatile("cpsid i");
+#if defined(COUNTED_CALL)
+  REG(0xE000ED88) |= 0xFU << 20;  // the FPU: CPACR
+  __asm__ volatile("dsb\n isb");
+#endif
   REG(0xE000E100 + IRQ / 32 * 4) = 1U << IRQ % 32;
   received = 0;
   resets[0] = resets[0] == ~resets[1] ? resets[0] + 1 : 1;

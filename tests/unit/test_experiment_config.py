@@ -6,8 +6,10 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.experiment.config import load_experiment
+from bench.experiment.setting import boards_of
 from bench.federation.participation import Continuous, Rounds
 from bench.federation.update_codec import CodecSettings
+from bench.rack.inventory import load_inventory
 
 GOOD = """
 name = "small"
@@ -137,3 +139,26 @@ def test_what_no_board_does_is_refused_and_not_ignored(tmp_path: Path) -> None:
     experiment = load_experiment(write(tmp_path, GOOD.replace("rounds = 2", prox)))
     with pytest.raises(ConfigError, match=r"variant int8: federation\.mu: is 0\.1, but no board adds FedProx's"):
         experiment.federation_of(experiment.model.variants[0], clients=5)
+
+
+@pytest.mark.parametrize(
+    ("boards", "given", "chosen"),
+    [
+        ('["bit", "plus2"]', False, ("bit", "plus2")),
+        ('["bit", "plus2"]', True, ("bit", "plus2")),
+        ('["desk-1"]', True, None),  # another rack than that of the experiment: all of it
+        ('["desk-1"]', False, ("desk-1",)),  # and here a mistake, which the inventory names
+        ('["bit", "desk-1"]', True, ("bit", "desk-1")),
+    ],
+)
+def test_a_rack_that_is_given_is_used_whole_when_it_has_none_of_the_boards(
+    tmp_path: Path, project_root: Path, boards: str, given: bool, chosen: tuple[str, ...] | None
+) -> None:
+    experiment = load_experiment(write(tmp_path, f"{GOOD}[cohort]\nboards = {boards}\n"))
+    inventory = load_inventory(project_root / "hosts" / "virtual.yaml")
+    assert boards_of(experiment, inventory, given=given) == chosen
+
+
+def test_the_demo_uses_boards_of_the_default_rack(project_root: Path) -> None:
+    names = load_experiment("demo").cohort.boards
+    assert len(load_inventory(project_root / "hosts" / "virtual.yaml").select(names)) == 5

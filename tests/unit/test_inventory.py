@@ -253,8 +253,8 @@ def test_the_default_rack(project_root: Path) -> None:
     assert all(entry.virtual is not None for entry in inventory.boards)
     machines = [entry.virtual.machine for entry in inventory.boards if entry.virtual is not None]
     assert sum(machine in ("netduinoplus2", "olimex-stm32-h405") for machine in machines) >= 2
-    assert {"netduino2", "b-l475e-iot01a", "microbit"} <= set(machines)
-    assert set(targets) == {"stm32f412xg", "stm32l475xg", "nrf51822"}
+    assert {"netduino2", "b-l475e-iot01a", "microbit", "nrf52840-dk"} <= set(machines)
+    assert set(targets) == {"stm32f412xg", "stm32l475xg", "nrf51822", "nrf52840"}
 
 
 def test_the_example_of_a_lab(project_root: Path) -> None:

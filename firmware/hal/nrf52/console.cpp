@@ -36,6 +36,10 @@ void clear(Register event) {
   static_cast<void>(read(event));
 }
 
+void wait_for_transfer() {
+  for (uint32_t i = 0; i < kTransferCycles; ++i) __asm volatile("nop");
+}
+
 void start_byte_counter() {
   write(reg::TIMER2_TASKS_STOP, 1);
   write(reg::TIMER2_MODE, kCounterMode);
@@ -75,7 +79,7 @@ void Console::start(const Board& board, uint32_t baud) {
 
 void Console::start_receiver() {
   head_ = tail_ = 0;
-  next_block_ = 0;
+  blocks_started_ = 0;
   stopped_ = false;
   write(reg::TIMER2_TASKS_CLEAR, 1);
   write(reg::UARTE0_RXD_PTR, address_of(ring_));
@@ -88,7 +92,14 @@ void Console::start_receiver() {
   write(reg::UARTE0_TASKS_STARTRX, 1);
 }
 
-// By the thread, which owns the ring's ends; the interrupt has asked the receiver to stop. What its FIFO still holds
+void Console::stop_receiver() {
+  stopped_ = true;
+  write(reg::UARTE0_SHORTS, 0);
+  write(reg::UARTE0_EVENTS_RXTO, 0);
+  write(reg::UARTE0_TASKS_STOPRX, 1);
+}
+
+// By the thread, which owns the ring's ends; the receiver has been asked to stop. What its FIFO still holds
 // would come out at the next start, so it is flushed into the ring, where it is overwritten.
 void Console::restart_receiver() {
   wait_for_event(reg::UARTE0_EVENTS_RXTO);
@@ -116,23 +127,49 @@ void Console::wake_on_byte(bool wake) {
   write(reg::UARTE0_INTENSET, reg::UARTE0_INTENSET_RXDRDY(1));
 }
 
-// Learns of new bytes; false when there are none. More than the ring holds have overwritten each other.
+// Block n starts with byte n times its length: fewer interrupts than that, the one that waits included, and the DMA was
+// given one pointer twice. Modulo 2^24, as the count of bytes wraps.
+bool Console::missed_a_block(uint32_t now) const {
+  const core::IrqLock lock;
+  const uint32_t started = blocks_started_ + read(reg::UARTE0_EVENTS_RXSTARTED);
+  return static_cast<int32_t>((now / kBlockBytes + 1 - started) << 8) > 0;
+}
+
+bool Console::intact(uint32_t now) const { return now - tail_ <= kRingBytes && !missed_a_block(now); }
+
+void Console::lose(uint32_t now) {
+  overruns_ = overruns_ + (now - tail_);
+  stop_receiver();
+  restart_receiver();
+}
+
+// Learns of new bytes; false when there are none, or when they have overwritten each other.
 bool Console::look() {
   if (stopped_) restart_receiver();
   const uint32_t now = received();
   if (now == tail_) return false;
-  for (uint32_t i = 0; i < kTransferCycles; ++i) __asm volatile("nop");
-  if (now - tail_ > kRingBytes) {
-    overruns_ = overruns_ + (now - tail_);
-    tail_ = now;
+  wait_for_transfer();
+  if (!intact(now)) {
+    lose(now);
+    return false;
   }
   head_ = now;
-  return head_ != tail_;
+  return true;
 }
 
+// The byte is taken first and judged then: the DMA may have come round since the last look. Where the last byte of a
+// block is counted but not stored, the next block's start is missing for that moment only.
 bool Console::pop(uint8_t& byte) {
   if (tail_ == head_ && !look()) return false;
   byte = static_cast<volatile uint8_t&>(ring_[tail_ % kRingBytes]);  // the DMA's store, not the compiler's
+  const uint32_t now = received();
+  if (!intact(now)) {
+    wait_for_transfer();
+    if (!intact(now)) {
+      lose(now);
+      return false;
+    }
+  }
   ++tail_;
   return true;
 }
@@ -156,8 +193,8 @@ void Console::send(const uint8_t* data, size_t n) {
 void Console::interrupt() {
   if (read(reg::UARTE0_EVENTS_RXSTARTED) != 0) {
     clear(reg::UARTE0_EVENTS_RXSTARTED);
-    next_block_ = (next_block_ + 1) % kBlocks;
-    write(reg::UARTE0_RXD_PTR, address_of(ring_) + next_block_ * kBlockBytes);
+    blocks_started_ = blocks_started_ + 1;
+    write(reg::UARTE0_RXD_PTR, address_of(ring_) + blocks_started_ % kBlocks * kBlockBytes);
   }
   if (read(reg::UARTE0_EVENTS_ERROR) != 0) {
     clear(reg::UARTE0_EVENTS_ERROR);
@@ -165,12 +202,7 @@ void Console::interrupt() {
     write(reg::UARTE0_ERRORSRC, source);  // ones clear
     if (reg::UARTE0_ERRORSRC_OVERRUN.of(source) != 0) overruns_ = overruns_ + 1;
     if ((source & ~reg::UARTE0_ERRORSRC_OVERRUN.mask()) != 0) line_errors_ = line_errors_ + 1;
-    if (!stopped_) {
-      stopped_ = true;
-      write(reg::UARTE0_SHORTS, 0);
-      write(reg::UARTE0_EVENTS_RXTO, 0);
-      write(reg::UARTE0_TASKS_STOPRX, 1);
-    }
+    if (!stopped_) stop_receiver();
   }
   if (read(reg::UARTE0_EVENTS_RXDRDY) != 0) {
     wake_on_byte(false);  // it has woken the core; left on, it would come with every byte

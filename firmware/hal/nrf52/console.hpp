@@ -10,8 +10,9 @@
 // finds it grown waits for longer than the transfer of a byte can take.
 //
 // A byte with a framing error is not stored, and the manual does not say whether it is counted. After any error count
-// and DMA may differ, so the receiver is stopped and both begin anew. The bytes that this costs belong to a frame that
-// is lost in any case.
+// and DMA may differ, so the receiver is stopped and both begin anew; likewise where a block went by without its
+// interrupt, as it does while a debugger holds the core. The bytes that this costs belong to a frame that is lost in
+// any case.
 #pragma once
 
 #include <cstddef>
@@ -70,7 +71,11 @@ class Console {
 
  private:
   void start_receiver();
+  void stop_receiver();
   void restart_receiver();
+  bool missed_a_block(uint32_t now) const;
+  bool intact(uint32_t now) const;  // whether the ring holds all bytes that are not taken yet
+  void lose(uint32_t now);
   uint32_t received() const;  // bytes since the receiver's start, modulo 2^32
   bool look();
 
@@ -78,7 +83,7 @@ class Console {
   alignas(4) uint8_t outgoing_[64] = {};
   uint32_t head_ = 0;  // of the bytes received, what is known to be in the ring
   uint32_t tail_ = 0;  // of these, what has been taken
-  volatile uint32_t next_block_ = 0;
+  volatile uint32_t blocks_started_ = 0;
   volatile bool stopped_ = false;  // by an error
   volatile uint32_t overruns_ = 0;
   volatile uint32_t line_errors_ = 0;
