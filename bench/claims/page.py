@@ -175,5 +175,5 @@ def _plots(rows: Sequence[Row], folder: Path) -> None:
         for axis in axes[:, 0]:
             axis.set_ylabel("accuracy")
         if labels:
-            axes[0, 0].legend(frameon=False)
+            figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
         figure.savefig(folder / "claims.png", dpi=160)
