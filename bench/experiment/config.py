@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bench.errors import ConfigError
 from bench.experiment.federation import FederationPlan, Update, check_section, federation_plan
@@ -124,9 +125,12 @@ class Experiment(_Section):
 
     @model_validator(mode="after")
     def _variants_own(self) -> "Experiment":
-        for variant in self.model.variants:
+        for index, variant in enumerate(self.model.variants):
             if variant.federation is not None:
-                check_section(self.section_of(variant))
+                try:
+                    check_section(self.section_of(variant))
+                except ValidationError as error:
+                    raise _of_variant(error, index) from error
         return self
 
     def section_of(self, variant: Variant) -> dict[str, Any]:
@@ -160,6 +164,17 @@ class Experiment(_Section):
     def digest(self) -> str:
         """Hex SHA-256 over everything that decides the result."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _of_variant(error: ValidationError, index: int) -> ValidationError:
+    """The same problems, at the variant's place in the file."""
+    place = ("model", "variants", index, "federation")
+    details: list[InitErrorDetails] = [
+        {"type": PydanticCustomError(item["type"], "{text}", {"text": item["msg"]}), "loc": (*place, *item["loc"][-1:]),
+         "input": item["input"]}
+        for item in error.errors()
+    ]  # fmt: skip
+    return ValidationError.from_exception_data("Experiment", details)
 
 
 def find_experiment(name: str) -> Path:

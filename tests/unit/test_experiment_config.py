@@ -86,7 +86,11 @@ def test_the_digest_changes_with_whatever_decides_the_result(tmp_path: Path) -> 
         ("[train]", "[update]\nbits = 3\n[train]", "update.bits"),
         ("[train]", "[update]\nkeep = 0\n[train]", "update.keep"),
         ("learning_rate_decay = 0.5", "learning_rate_decay = 0.5\nupdate = {bit = 4}", "model.variants.0.update.bit"),
-        ("learning_rate_decay = 0.5", "learning_rate_decay = 0.5\nfederation = {buffer = 2}", "buffer"),
+        (
+            "learning_rate_decay = 0.5",
+            "learning_rate_decay = 0.5\nfederation = {buffer = 2}",
+            "model.variants.0.federation.buffer",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, find: str, replace: str, named: str) -> None:
