@@ -44,8 +44,8 @@ def test_every_environment_of_platformio_has_its_manifest(project_root: Path) ->
         ("nucleo_f412zg", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 256 * KB),
         ("nucleo_f429zi", 0x08000000, 2048 * KB, 128 * KB, 0x08020000, 192 * KB),
         ("microbit", 0, 256 * KB, 40 * KB, 0xA000, 16 * KB),
-        ("nrf52840_dk", 0, 1024 * KB, 256 * KB, 0x40000, 256 * KB),
-        ("nano33ble", 0, 1024 * KB, 256 * KB, 0x40000, 256 * KB),
+        ("nrf52840_dk", 0, 1024 * KB, 640 * KB, 0xA0000, 256 * KB),
+        ("nano33ble", 0, 1024 * KB, 640 * KB, 0xA0000, 256 * KB),
     ],
 )
 def test_layout(env: str, base: int, size: int, image: int, data_base: int, ram: int) -> None:
