@@ -48,6 +48,7 @@ _MODELS = {
 HOOK_BLOCK, HOOK_CODE = unicorn.UC_HOOK_BLOCK, unicorn.UC_HOOK_CODE
 _THUMB = 1 << 24
 _IPSR = 0x1FF
+_FPCA, _SFPA = 1 << 2, 1 << 3  # of CONTROL
 _MASKS = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
 
 # Debug core register numbers (DCRSR.REGSEL) to Unicorn's; 18, 20 and others that no flash algorithm needs are stored.
@@ -295,7 +296,8 @@ class Cpu:
 
     @control.setter
     def control(self, value: int) -> None:
-        self._uc.reg_write(arm_const.UC_ARM_REG_CONTROL, value)
+        # Unicorn's core has a security extension: without SFPA beside FPCA it would begin a new context, FPSCR cleared.
+        self._uc.reg_write(arm_const.UC_ARM_REG_CONTROL, value | (_SFPA if value & _FPCA else 0))
 
     def enter_mode(self, status: int) -> None:
         """Sets xPSR with the number of an exception, 0 for thread mode: the stack pointer follows."""

@@ -54,6 +54,8 @@ class Board:
         self.devices = self._nordic.devices
         self._core = Core(NRF52840, self.target.cpu, self.target.memories[0], self._nordic.image)
         self.target.bus.attach(self._core)
+        self.locked_up = False
+        self._nordic.image.on_end = self._lock_up
         self._nordic.connect(self._core, lambda _asserted: self.reset(RESET_PIN), self.reset)
         self.reset(RESET_NONE)
 
@@ -62,6 +64,10 @@ class Board:
         self.target.controller.reset()
         self._nordic.reset(reason)
         self._core.reset()
+
+    def _lock_up(self) -> None:
+        self.locked_up = True
+        self._core.image_ended()
 
     def send(self, data: bytes) -> None:
         """Onto the line, where byte follows byte at its rate."""
