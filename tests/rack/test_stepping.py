@@ -164,3 +164,18 @@ def test_mistakes_are_said_plainly(arguments: tuple[str, ...], message: str, pro
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_step_on_a_board_that_qemu_does_not_have() -> None:
+    """Unicorn executes it: the counts are those of the same core in QEMU, but for the boards' own few instructions."""
+    planned = make_plan(Recipe("demo-cnn", name="test_step_full"), "nrf52840_dk")
+    figures, predicted = step_on_core(planned).figures, planned.footprint.keys()
+    for exact in ("sram_static_bytes", "sram_arena_bytes", "sram_federation_bytes"):
+        assert figures[exact] == predicted[exact], exact
+    assert 0 < figures["sram_stack_bytes"] <= predicted["sram_stack_bytes"]
+    again = step_on_core(planned).figures
+    assert again == figures, "the same in every run"
+    other = step_on_core(make_plan(Recipe("demo-cnn", name="test_step_full"), "netduinoplus2")).figures
+    assert abs(figures["instructions"] - other["instructions"]) < 64
+    with pytest.raises(ConfigError, match=r"nrf52840_dk: layers and witness are plug-ins of QEMU.*such as mps2_an386"):
+        step_on_core(planned, layers=True)
