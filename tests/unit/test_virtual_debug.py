@@ -29,6 +29,8 @@ BYTE, HALF, WORD_SIZE, INCREMENT = 0, 1, 2, 0x10
 class NoImage:
     """An image in QEMU, without QEMU: records what is asked of it."""
 
+    shares_state = False
+
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.running = False
@@ -352,8 +354,9 @@ def test_identity_is_what_the_tools_expect(machine: Any, tmp_path: Path) -> None
     """Flash sizes and part numbers as the manuals place them."""
     debugged = Debugged(machine.part, tmp_path)
     name = machine.part.name
-    if name.startswith("nRF51"):
-        assert debugged.read(0x10000010) * debugged.read(0x10000014) == 256 << 10
+    if name.startswith("nRF5"):
+        assert debugged.read(0x10000010) * debugged.read(0x10000014) == machine.part.flash.size
+        assert name != "nRF52840" or debugged.read(0x10000100) == 0x52840  # FICR.INFO.PART
     else:
         size_at = 0x1FFF75E0 if name.startswith("STM32L4") else 0x1FFF7A22
         assert int.from_bytes(debugged.bus.read(size_at, 2), "little") == 1024
