@@ -375,7 +375,8 @@ def check_squares(found: Found, y: Array, target: Array) -> None:
     """The difference is rounded to Q16, for the loss to Q12; 8 - 2^-12 is the largest of those. 2 / n has 15 bits."""
     exact, n = ref.mean_squared_error(y, target), len(y)
     distance = np.minimum(np.abs(y - target), 8)
-    assert found.value == pytest.approx(exact.value, abs=2 * float(distance.mean()) * 2**-12 + exact.value * 2**-15 + 2**-14)
+    rounding = 2 * float(distance.mean()) * 2**-12 + exact.value * 2**-15 + 2**-14
+    assert found.value == pytest.approx(exact.value, abs=rounding)
     check_gradient(found, exact.slope, np.abs(exact.slope).max() * 2**-14 + 2 / n * 2**-17)
     assert found.largest >= 63 or np.abs(y - target).max() < 2**-8, "all seven bits are used"
 
