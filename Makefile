@@ -48,8 +48,8 @@ bench: setup-develop  ## the figures of docs and README: hours on two cores, goe
 kernels: setup-develop  ## what each kernel costs on each core: instructions, modelled cycles, bytes
 	$(BIN)/python -m bench.benchmarks.kernels
 
-claims: setup-develop  ## FTTE's claims on simulated clients: hours on two cores, goes on where it was stopped; STUDIES="bits …" for some
-	$(BIN)/python -m bench.claims $(if $(STUDIES),--studies $(STUDIES))
+claims: setup-develop  ## FTTE's claims on simulated clients: under an hour on two cores; SWEEPS=1 for every study, some hours; STUDIES="bits …" for some
+	$(BIN)/python -m bench.claims $(if $(SWEEPS),--sweeps,$(if $(STUDIES),--studies $(STUDIES)))
 
 format: setup-develop  ## puts all sources into the project's format
 	$(BIN)/ruff check --fix .

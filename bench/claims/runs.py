@@ -20,9 +20,13 @@ from bench.fleet.simulate import Point, Trace, simulate
 from bench.fleet.trainer import Trainer
 from bench.results.files import write_atomically
 
-_SOURCES = ("federation", "fleet", "link/size.py", "model/wire.py", "data/shift.py", "claims/runs.py",
-            "claims/scene.py")  # fmt: skip
-"""What decides a run beside its configuration and the compiled program."""
+_SOURCES = (
+    "claims/runs.py", "claims/scene.py", "data/shift.py", "federation/bit_fields.py", "federation/clock.py",
+    "federation/core.py", "federation/download_codec.py", "federation/events.py", "federation/participation.py",
+    "federation/pool.py", "federation/strategies", "federation/update_blocks.py", "federation/update_codec.py",
+    "fleet", "link/size.py", "model/wire.py",
+)  # fmt: skip
+"""What decides a run beside its configuration and the compiled program. Kernels do not: they are bit-exact."""
 _VISITED = 40
 """Clients whose own accuracy is measured."""
 
@@ -154,8 +158,5 @@ def _path(protocol: Protocol, arm: Arm, seed: int, program: str) -> Path:
 @cache
 def _sources() -> str:
     root = Path(bench.__file__).parent
-    files = [path for source in _SOURCES for path in sorted((root / source).rglob("*.py") or [root / source])]
-    files += [root / source for source in _SOURCES if source.endswith(".py")]
-    skipped = {"driver.py", "server.py", "observer.py", "schedule.py", "journal.py", "client.py", "rack_driver.py"}
-    texts = [path.read_bytes() for path in files if path.is_file() and path.name not in skipped]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+    files = [file for path in (root / name for name in _SOURCES) for file in sorted(path.rglob("*.py")) or [path]]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

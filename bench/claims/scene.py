@@ -13,11 +13,12 @@ import numpy as np
 from bench.benchmarks.files import cache_folder
 from bench.claims.protocol import Arm, Protocol
 from bench.compiler.compile import Compiled, Settings, compile_graph, random_calibration, write
+from bench.compiler.differentiate import Dtype
 from bench.compiler.recipe import Recipe, load_model
 from bench.data import cifar10, fashion_mnist
 from bench.errors import ConfigError
 from bench.federation.update_codec import CodecSettings, UpdateCodec
-from bench.fleet.device import Device, device_of
+from bench.fleet.device import COUNTED_ON, Device, device_of
 from bench.fleet.engine import Engine
 from bench.fleet.population import Pool, Population, Stragglers
 from bench.fleet.rehearse import rehearsed_calibration
@@ -29,6 +30,7 @@ from bench.selection.contribution import Task, contributions
 from bench.selection.groups import groups_of
 from bench.selection.pick import pick
 from bench.selection.tasks import pretrained, seen_by_strangers
+from bench.stepping import step_on_core
 
 _FIRST = 0
 """Seed of what is the same at every seed of a run: the split, the network's first weights and its pretraining."""
@@ -77,6 +79,8 @@ class Scene:
         self.public = train[order[:held]]
         self.private = train[order[held:]]
         self._programs: dict[str, Program] = {}
+        self._chosen: dict[tuple[str, int], str] = {}
+        self._verified: dict[str, tuple[int, int]] = {}
 
     @cached_property
     def graph(self) -> Graph:
@@ -129,18 +133,38 @@ class Scene:
         """What an arm trains."""
         if arm.budget_bytes is None:
             return arm.scheme
+        key = (arm.dtype, arm.budget_bytes)
+        if key not in self._chosen:
+            self._chosen[key] = self._choose(arm.dtype, arm.budget_bytes)
+        return self._chosen[key]
+
+    def _choose(self, dtype: Dtype, budget: int) -> str:
         graph, p = self.graph, self.protocol
         learn, judge = self._seen(0), self._seen(1)
         task = Task(learn.x, learn.y, judge.x, judge.y, _SELECTION_STEPS, p.pretrain_rate, 1)
         self._say("contribution of each parameter group, on public samples")
-        found = contributions(graph, groups_of(graph), task, cache_folder().parent / "selection", arm.dtype)
+        found = contributions(graph, groups_of(graph), task, cache_folder().parent / "selection", dtype)
         most = int(graph.parameters * p.share_of_parameters)
         gains = {c.group: c.gain for c in found}
-        return pick(graph, gains, load_manifest(p.board), arm.budget_bytes, arm.dtype, most, self._say).selection.scheme
+        return pick(graph, gains, load_manifest(p.board), budget, dtype, most, self._say).selection.scheme
 
     def planned(self, arm: Arm, env: str) -> Planned:
         """An arm's program linked for a kind of board, with what a federated client keeps."""
         return link_plan(self.program(arm).compiled, load_manifest(env), self._say)
+
+    def verified(self, arm: Arm) -> tuple[int, int]:
+        """An arm's program on the emulated core that it is counted on: bytes of SRAM as planned there, and as that core
+        found them in a step, federation state included."""
+        compiled = self.program(arm).compiled
+        if compiled.plan.name not in self._verified:
+            on = load_manifest(COUNTED_ON[load_manifest(self.protocol.board).core])
+            planned = link_plan(compiled, on, self._say)
+            counted = step_on_core(planned).figures
+            self._verified[compiled.plan.name] = (
+                planned.footprint.total_bytes + planned.footprint.federation_bytes,
+                counted["sram_total_bytes"] + counted["sram_federation_bytes"],
+            )
+        return self._verified[compiled.plan.name]
 
     def trainer(self, arm: Arm, population: Population, seed: int) -> Trainer:
         """Clients that train with an arm's program."""

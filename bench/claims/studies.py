@@ -33,10 +33,24 @@ class Study:
     seeds: Callable[[Experiment], tuple[int, ...]] = lambda e: e.protocol.seeds[:1]
 
 
+EIGHT_BITS = "8 bits an update"
+
+
+def _headline(e: Experiment) -> Iterator[Case]:
+    for name in (BASELINE, "fedbuff", OURS):
+        if name in e.arms:
+            yield Case(_skew(e.protocol.alpha), name, e.arms[name], e.protocol)
+    if OURS in e.arms:
+        yield _ours(EIGHT_BITS, e, bits=8)
+
+
 def _comparison(e: Experiment) -> Iterator[Case]:
     for alpha in (0.1, 0.5, math.inf):
-        label = "IID" if math.isinf(alpha) else f"Dirichlet {alpha:g}"
-        yield from _arms(label, e, alpha=alpha)
+        yield from _arms(_skew(alpha), e, alpha=alpha)
+
+
+def _skew(alpha: float) -> str:
+    return "IID" if math.isinf(alpha) else f"Dirichlet {alpha:g}"
 
 
 def _scratch(e: Experiment) -> Iterator[Case]:
@@ -87,6 +101,12 @@ def _scaling(e: Experiment) -> Iterator[Case]:
 
 
 STUDIES: Mapping[str, Study] = {
+    "headline": Study(
+        "The claims' figures",
+        "What claims.json is made from: FTTE-style beside synchronous FedAvg and FedBuff.",
+        _headline,
+        seeds=lambda e: e.protocol.seeds,
+    ),
     "comparison": Study(
         "The paper's comparison",
         "FTTE-style beside synchronous FedAvg, FedAvg with a deadline and over-selection, and FedBuff.",

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.claims.__main__ import main
 from bench.claims.protocol import Experiment, load_experiment
+from bench.claims.runs import Run
 from bench.claims.studies import BASELINE, OURS, STUDIES
+from bench.claims.verdicts import claims
 from bench.errors import ConfigError
+from bench.fleet.simulate import Point
 
 SMALL = """
 [protocol]
@@ -80,25 +85,83 @@ def test_each_study_varies_what_it_says_and_keeps_all_else() -> None:
 def test_a_small_experiment_ends_in_a_page_and_is_not_run_twice(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["--experiment", str(small), "--studies", "scratch", "--output", str(tmp_path / "out")]
+    out = tmp_path / "out"
+    arguments = ["--experiment", str(small), "--studies", "headline", "--seeds", "1", "--output", str(out)]
     assert main(arguments) == 0
-    first = json.loads((tmp_path / "out" / "claims.json").read_text())["studies"]["scratch"]
-    assert [(row["arm"], len(row["runs"])) for row in first] == [("fedavg", 1), ("ftte", 1)]
-    fedavg, ftte = (row["runs"][0] for row in first)
+    first = json.loads((out / "bench" / "claims_studies.json").read_text())["studies"]["headline"]
+    assert [(row["label"], row["arm"], len(row["runs"])) for row in first] == [
+        ("Dirichlet 0.5", "fedavg", 1), ("Dirichlet 0.5", "ftte", 1), ("8 bits an update", "ftte", 1),
+    ]  # fmt: skip
+    fedavg, ftte, eight = (row["runs"][0] for row in first)
     assert fedavg["points"][-1]["updates"] == 24
-    assert ftte["payload_up"] < fedavg["payload_up"] / 10
+    assert ftte["payload_up"] < eight["payload_up"] < fedavg["payload_up"] / 5
     assert first[1]["sram_federation_bytes"] > 0
-    page = (tmp_path / "out" / "claims.md").read_text()
-    assert "from scratch | fedavg" in page
+    assert all(row["sram_on_core_planned"] == row["sram_on_core_counted"] for row in first)
+    page = (out / "claims.md").read_text()
+    assert "Dirichlet 0.5 | fedavg" in page
     assert "Not run yet: `make claims STUDIES=comparison`" in page
+    html = (out / "claims.html").read_text()
+    assert "<td>Dirichlet 0.5</td>" in html
+    assert 'src="data:image/png;base64,' in html
+
+    claimed = {one["id"]: one for one in json.loads((out / "claims.json").read_text())}
+    assert {"memory_reduction", "payload_reduction", "accuracy_gap_points"} <= set(claimed)
+    for one in claimed.values():
+        assert {"id", "published", "ours", "unit", "spread", "dataset", "command"} <= set(one)
+        assert isinstance(one["ours"], float)
+    bytes_of = [row["sram_total_bytes"] + row["sram_federation_bytes"] for row in first]
+    assert claimed["memory_reduction"]["ours"] == pytest.approx(100 * (1 - bytes_of[1] / bytes_of[0]), abs=1e-3)
+    assert (claimed["memory_reduction"]["published"], claimed["memory_reduction"]["unit"]) == (80, "%")
 
     def again(*_: object, **__: object) -> None:
         raise AssertionError("was run before")
 
     monkeypatch.setattr("bench.claims.runs.simulate", again)
     assert main(arguments) == 0
-    assert json.loads((tmp_path / "out" / "claims.json").read_text())["studies"]["scratch"] == first
+    assert json.loads((out / "bench" / "claims_studies.json").read_text())["studies"]["headline"] == first
     capsys.readouterr()
+
+
+def run_with(accuracies: list[float], seed: int, seconds: float = 10.0) -> dict[str, Any]:
+    """A run with points `seconds` and 1,000 bytes each way apart."""
+    points = [Point(seconds * i, i, i, 1000 * i, 1000 * i, a, 0.0) for i, a in enumerate(accuracies)]
+    run = Run("arm", seed, "full", "program", 10, points, len(points), 0, 0, 600, 400, 0, 0, 0, 0, 0)
+    return asdict(run)
+
+
+def row_with(label: str, arm: str, runs: list[dict[str, Any]], sram: int) -> dict[str, Any]:
+    return {"label": label, "arm": arm, "runs": runs, "target": 0.8, "sram_total_bytes": sram - 100,
+            "sram_federation_bytes": 100}  # fmt: skip
+
+
+def test_claims_are_worked_out_by_seed() -> None:
+    slow, quick = [0.5, 0.7, 0.7, 0.8, 0.8], [0.5, 0.8, 0.8, 0.8, 0.79]
+    base = row_with("IID", "fedavg", [run_with(slow, 1), run_with(slow, 2, 20.0)], 1000)
+    ours = row_with("IID", "ftte", [run_with(quick, 1), run_with(quick, 2, 10.0)], 150)
+    found = {one["id"]: one for one in claims({"headline": [base, ours]}, None, "fashion-mnist")}
+    assert found["memory_reduction"]["ours"] == 85.0
+    assert found["payload_reduction"]["ours"] == 0.0
+    assert found["time_reduction"]["ours"] == pytest.approx(100 * (1 - 10 / 45), abs=1e-3)
+    assert found["time_reduction"]["spread"] == pytest.approx(100 * (10 / 30 - 10 / 60), abs=1e-3)
+    assert found["bytes_to_target_reduction"]["ours"] == pytest.approx(100 * (1 - 2 / 6), abs=1e-3)
+    assert found["accuracy_gap_points"]["ours"] == pytest.approx(1.0)
+    assert "time_reduction_fedbuff" not in found
+    named = {one["id"] for one in claims({"headline": [base, ours]}, None, "cifar10")}
+    assert "time_reduction_cifar10" in named
+
+
+def test_what_was_not_reached_is_no_claim() -> None:
+    base = row_with("IID", "fedavg", [run_with([0.8, 0.8], 1)], 1000)
+    ours = row_with("IID", "ftte", [run_with([0.5, 0.8, 0.5], 1)], 150)  # once is luck
+    found = {one["id"] for one in claims({"headline": [base, ours]}, None, "fashion-mnist")}
+    assert found == {"memory_reduction", "payload_reduction", "accuracy_gap_points"}
+    assert claims({}, None, "fashion-mnist") == []
+
+
+def test_speeds_are_claims_of_this_machine() -> None:
+    speeds = {"claims": {"fleet_speedup_flower": {"speedup": 77.77, "spread": 3.0}}}
+    (one,) = claims({}, speeds, "cifar10")
+    assert (one["id"], one["ours"], one["unit"]) == ("fleet_speedup_flower", 77.77, "times")
 
 
 @pytest.mark.parametrize(
