@@ -63,10 +63,12 @@ def _preamble(p: Mapping[str, Any]) -> str:
         f"all start from a network pretrained for {p['pretrain_steps']:,} steps on {p['pretrain_samples']:,} samples "
         "that no client holds. Trained bit by bit by the boards' own program, compiled for the host. Seconds are "
         f"*modelled*: instructions counted on an emulated core at the clock of `{p['board']}`, and bytes at its line's "
-        f"rate; bytes are *counted*, SRAM is *planned*. Target: accuracy {p['target']:g} at two points in a row. Means "
-        "over the seeds that reached it; `final` is the mean over the last fifth of a run. `own` is clients' accuracy "
-        "on test samples like their own before, after, and after a last pass over their own samples; `kept` is that on "
-        "the samples of the pretraining, before and after: what was forgotten."
+        "rate; bytes are *counted*. SRAM is *planned* for that board; on the emulated core each program ran a step, "
+        "and its memory was counted beside its plan there: static data and arena are equal, of the stack the plan has "
+        f"a bound. Target: accuracy {p['target']:g} at two points in a row. Means over the seeds that reached it; "
+        "`final` is the mean over the last fifth of a run. `own` is clients' accuracy on test samples like their own "
+        "before, after, and after a last pass over their own samples; `kept` is that on the samples of the "
+        "pretraining, before and after: what was forgotten."
     )
 
 
