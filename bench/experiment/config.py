@@ -83,6 +83,9 @@ class Data(_Section):
     """Dirichlet concentration of the label skew; smaller is more skewed."""
     min_samples: int = Field(default=100, ge=1)
     """The fewest images a client may hold."""
+    sensors: bool = False
+    """Whether each client's images are seen through a sensor of its own (bench/data/shift.py); the test set's then are,
+    too, an equal part through each client's."""
     placement: Literal["flash", "stream"] = "flash"
     """Where a board takes its samples from: its own data partition, or the line as it trains, where flash is short."""
 

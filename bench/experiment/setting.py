@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from bench.build import project_root
 from bench.compiler.compile import Settings, compile_graph, random_calibration, write
 from bench.compiler.recipe import Recipe, load_model
 from bench.data import fashion_mnist, partition, split
+from bench.data.shift import Shift
 from bench.errors import ConfigError
 from bench.experiment.cohort import Cohort, seat_clients
 from bench.experiment.config import Experiment, Variant, load_experiment
@@ -26,7 +27,7 @@ from bench.fleet.rehearse import rehearsed_calibration
 from bench.model.graph import Graph
 from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
 from bench.rack.manifest import load_manifest
-from bench.selection.tasks import pretrained
+from bench.selection.tasks import pretrained, seen_by_strangers
 
 PUBLIC_SAMPLES = 10_000
 """That a network is pretrained on, if it is."""
@@ -121,6 +122,8 @@ def prepare(
                 f"{name}: model.source: {engine.plan.classes} classes, {experiment.data.dataset} has {dataset.classes}"
             )
     cohort = _cohort(experiment, entries, dataset, engines, private)
+    if experiment.data.sensors:
+        dataset = _through_sensors(dataset, list(cohort.shards.values()), experiment.seed)
     return Setting(experiment, inventory, entries, dataset, engines, cohort)
 
 
@@ -130,6 +133,19 @@ def _divide(experiment: Experiment, samples: int) -> tuple[NDArray[np.int64], ND
         return np.empty(0, np.int64), np.arange(samples)
     order = np.random.default_rng([experiment.seed, 9]).permutation(samples)
     return order[:PUBLIC_SAMPLES], np.sort(order[PUBLIC_SAMPLES:])
+
+
+def _through_sensors(
+    dataset: fashion_mnist.Dataset, shards: Sequence[NDArray[np.int64]], seed: int
+) -> fashion_mnist.Dataset:
+    """Each shard as its client's sensor sees it, and an equal part of the test set."""
+    train, test = dataset.train_x.copy(), dataset.test_x.copy()
+    parts = np.array_split(np.arange(len(test)), len(shards))
+    for client, (shard, part) in enumerate(zip(shards, parts, strict=True)):
+        sensor = Shift.draw(seed, client)
+        for images, which in ((train, shard), (test, part)):
+            images[which] = sensor.apply(images[which].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    return replace(dataset, train_x=train, test_x=test)
 
 
 def _model(name: str, experiment: Experiment) -> Graph:
@@ -145,11 +161,14 @@ def _engine(experiment: Experiment, variant: Variant, graph: Graph, dataset: fas
     """Compiles a variant's program, for boards and for the host."""
     calibration = random_calibration(graph)
     if variant.dtype == "int8":
+        seen = Pool(dataset.train_x.reshape(-1, *graph.input_shape), dataset.train_y)
+        if experiment.data.sensors:
+            seen = seen_by_strangers(seen, experiment.seed)
         calibration = rehearsed_calibration(
             graph,
             variant.scheme,
-            dataset.train_x,
-            dataset.train_y,
+            seen.x,
+            seen.y,
             steps=experiment.model.rehearsal_steps,
             learning_rate=variant.learning_rate,
             seed=experiment.seed,
