@@ -21,6 +21,7 @@ _SLICE = 100  # steps a TRAIN request: a lost one is noticed early; fixed, so th
 _CYCLES_PER_MAC = 60  # an upper bound for time-outs: twice what the slowest core needs
 _MARGIN_S = 10.0
 _INSTRUCTIONS_PER_MAC = 0.25  # a lower bound: a core with SIMD makes two products an instruction
+_OF_LAST = 0.9  # of what a sample took the last time, the next will take: steps do not depend on data, nearly
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class BoardClient:
         self._shard = shard
         self._codec = codec
         self._checkpoint = checkpoint
+        self._sample_s = 0.0  # modelled, of the last job
 
     @property
     def name(self) -> str:
@@ -117,11 +119,12 @@ class BoardClient:
         return self._shard.count
 
     def at_least_s(self, job: TrainJob) -> float:
-        """By the forward pass's products, and what travels at least."""
-        manifest, macs = self._board.manifest, self._plan.macs_forward * job.count
+        """By what the last job took, before a first one by the forward pass's products; and what travels at least."""
+        manifest = self._board.manifest
         per_mac = _INSTRUCTIONS_PER_MAC * min(1.0, manifest.energy.cycles_per_instruction)
+        sample_s = max(_OF_LAST * self._sample_s, per_mac * self._plan.macs_forward / manifest.core_hz)
         travels = 0 if self._codec is not None else self._plan.down_bytes + self._plan.up_bytes
-        return per_mac * macs / manifest.core_hz + travels * 10 / manifest.baud
+        return sample_s * job.count + travels * 10 / manifest.baud
 
     def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
         """Trains on the board; when it resets, falls silent or refuses in between, once more after its recovery.
@@ -258,9 +261,10 @@ class BoardClient:
             for counted in work.counters.values()
         )
         cycles = work.result.cycles if work.instructions is None and self._board.physical else 0
-        busy = BoardRound(
+        took = BoardRound(
             self._board.name, self._board.manifest, work.instructions or 0, cycles, wire, work.result.samples
-        ).busy_s
+        )
+        self._sample_s = took.compute_s / max(1, work.result.samples)
         return Trained(
             client=self._name,
             round=job.round,
@@ -269,7 +273,7 @@ class BoardClient:
             loss=work.result.loss,
             accuracy=work.result.accuracy,
             saturated=work.result.saturated,
-            seconds=busy,
+            seconds=took.busy_s,
             figures=tuple(_figures(work, self._board.physical)),
             state=work.state,
         )

@@ -111,15 +111,16 @@ def test_streamed_samples_train_the_same(
 
 def test_the_figures_of_a_round(client: BoardClient, board: Board, job: TrainJob, engine: Engine) -> None:
     board_manifest = board.manifest
+    before = client.at_least_s(job)
     update = fit(client, job)
     rows = {(row.metric, row.phase): row for row in update.figures}
     assert {row.kind for row in update.figures} == {"counted"}
     assert client.host == "bit"
-    assert client.at_least_s(job) < update.seconds
     energy, manifest = board_manifest.energy, board_manifest
     wire = sum(rows[f"wire_{way}", phase].value for way in ("up", "down") for phase in ("download", "train", "upload"))
     compute_s = rows["instructions", "train"].value * energy.cycles_per_instruction / manifest.core_hz
     assert update.seconds == pytest.approx(compute_s + wire * 10 / manifest.baud)
+    assert before < 0.9 * compute_s < client.at_least_s(job) < update.seconds, "a job's time bounds the next one's"
     plan = engine.plan
     assert 0 <= rows["sram_arena", ""].value - plan.arena_bytes < 8
     assert rows["sram_static", ""].value > plan.params_bytes
