@@ -162,7 +162,7 @@ def gradient_scratch(graph: Graph, node: Node, trained: Trained, dtype: Dtype) -
     pointwise = op.taps == 1 and op.stride == (1, 1) and op.pad == (0, 0)
     filled = pointwise or 3 * node.shape[1] * op.stride[1] >= 2 * in_width
     blocks = node.shape[0] * node.shape[1] > 1 and filled
-    fits = outputs % 2 == 0 and inputs % 4 == 0 and trained_rows(graph, node, trained) % 2 == 0
+    fits = outputs % 2 == 0 and inputs % 2 == 0 and trained_rows(graph, node, trained) % 2 == 0
     if dtype != "int8" or op.groups != 1 or not blocks or not fits:
         return 0
     return 4 * (4 * min(inputs, 32) + 2 * outputs) + (0 if pointwise else outputs)

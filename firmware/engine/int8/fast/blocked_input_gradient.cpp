@@ -77,9 +77,12 @@ template <typename Add>
     const int32_t n = channels - first < kChannels ? channels - first : kChannels;
     clear(work.sums, n * kPositions);
     add(first, n);
+    const int32_t fours = n & ~3;
     for (int32_t p = 0; p < block.count; ++p) {
       const int32_t index = (block.position + p * block.apart) * channels + first;
-      block.random[p] = store.put<2 * kPositions>(index, n, work.sums + 2 * p, block.random[p]);
+      const int32_t* const sums = work.sums + 2 * p;
+      if (fours != 0) block.random[p] = store.put<2 * kPositions>(index, fours, sums, block.random[p]);
+      if (n != fours) block.random[p] = store.put_pair(index + fours, sums + fours * kPositions, block.random[p]);
     }
   }
 }

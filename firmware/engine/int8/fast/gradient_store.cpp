@@ -16,6 +16,26 @@ namespace {
   return bits;
 }
 
+// One element after the other, as GradientStore does it.
+struct Element {
+  int32_t shift;
+  int32_t largest;
+  uint32_t clipped;
+  uint32_t random;
+
+  // The byte of a sum whose gate is the lowest bit.
+  [[gnu::always_inline]] int8_t operator()(int32_t sum, uint32_t gate) {
+    const int32_t passed = sum & -static_cast<int32_t>(gate & 1U);
+    largest = at_least(largest, static_cast<int32_t>(magnitude(passed)));
+    const auto dither = static_cast<int32_t>((random >> 1) >> (31 - shift));
+    random = jump_over(1)(random);
+    const int32_t rounded = (passed + dither) >> shift;
+    const int32_t stored = clamp(rounded, -kLargestGradient, kLargestGradient);
+    clipped += differs(rounded, stored);
+    return static_cast<int8_t>(stored);
+  }
+};
+
 #ifdef FTTE_DSP
 
 // Of the sum in %[x] one byte; `bit` of the gates is its own.
@@ -89,34 +109,29 @@ uint32_t Store::put(int32_t index, int32_t n, const int32_t* sums, uint32_t rand
 
 template <int32_t kStep>
 uint32_t Store::put(int32_t index, int32_t n, const int32_t* sums, uint32_t random) {
-  constexpr Jump kOne = jump_over(1);
   uint32_t bits = gates(gate_, index, n);
+  Element element{shift_, INT32_MAX - room_, clipped_, random};
   int8_t* to = gx_ + index;
-  const int8_t* const end = to + n;
-  const int32_t shift = shift_;
-  int32_t largest = INT32_MAX - room_;
-  uint32_t clipped = clipped_;
-  const auto put_one = [&](int32_t sum) {
-    const int32_t passed = sum & -static_cast<int32_t>(bits & 1U);
-    bits >>= 1;
-    largest = at_least(largest, static_cast<int32_t>(magnitude(passed)));
-    const auto dither = static_cast<int32_t>((random >> 1) >> (31 - shift));
-    random = kOne(random);
-    const int32_t rounded = (passed + dither) >> shift;
-    const int32_t stored = clamp(rounded, -kLargestGradient, kLargestGradient);
-    clipped += differs(rounded, stored);
-    *to++ = static_cast<int8_t>(stored);
-  };
-  for (; to != end; sums += kStep) {
-    put_one(sums[0]);
-    put_one(sums[1]);
+  for (const int8_t* const end = to + n; to != end; sums += kStep, to += 2, bits >>= 2) {
+    to[0] = element(sums[0], bits);
+    to[1] = element(sums[1], bits >> 1);
   }
-  room_ = INT32_MAX - largest;
-  clipped_ = clipped;
-  return random;
+  room_ = INT32_MAX - element.largest;
+  clipped_ = element.clipped;
+  return element.random;
 }
 
 #endif
+
+uint32_t Store::put_pair(int32_t index, const int32_t* sums, uint32_t random) {
+  const uint32_t bits = gates(gate_, index, 2);
+  Element element{shift_, INT32_MAX - room_, clipped_, random};
+  gx_[index] = element(sums[0], bits);
+  gx_[index + 1] = element(sums[1], bits >> 1);
+  room_ = INT32_MAX - element.largest;
+  clipped_ = element.clipped;
+  return element.random;
+}
 
 template uint32_t Store::put<2>(int32_t, int32_t, const int32_t*, uint32_t);
 template uint32_t Store::put<8>(int32_t, int32_t, const int32_t*, uint32_t);
