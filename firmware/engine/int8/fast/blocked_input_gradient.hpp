@@ -48,7 +48,8 @@ constexpr Part part() {
   }
 }
 
-// Even numbers of outputs and of each part's channels; what offsets of 12 bits reach. Where a row of y reaches over less than two thirds of a row of gx, too much of the blocks would be idle.
+// Even numbers of outputs and of each part's channels; what offsets of 12 bits reach. Where a row of y reaches over
+// less than two thirds of a row of gx, too much of the blocks would be idle.
 constexpr bool is_fast_blocked(const Conv2dShape& s, int32_t trained_in) {
   return s.groups == 1 && s.positions() > 1 && (is_pointwise(s) || 3 * s.out_w * s.stride_w >= 2 * s.in_w) &&
          s.out_c % 2 == 0 && trained_in % 2 == 0 && s.in_c % 2 == 0 && s.taps() * s.in_c < 4095;
