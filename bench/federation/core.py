@@ -52,7 +52,7 @@ from bench.federation.strategies.base import Received, Strategy
 _LARGEST = float(np.finfo(np.float32).max)
 """No parameter of a board is larger, and sums of such numbers stay finite in float64."""
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,10 @@ class Core:
         seed: int,
         stop: Stop = Stop(),
         limits: Limits = Limits(),
+        average: float = 0.0,
     ) -> None:
         """`weights` [parameters] are copied; `clients`, if any, are there from the start, and others may join.
+        `average`, from 0 to below 1, is what a step leaves of `model`, the running mean of the weights.
 
         Raises ConfigError: two clients of one name, weights that are not finite numbers in one row, or a strategy that
         does not go with the participation.
@@ -99,11 +101,20 @@ class Core:
         pool.add(clients)
         for seat in pool:
             pool.stand(seat, Standing.FREE)
-        self._set_up(strategy, participation, pool, stop, limits)
-        self._weights = _frozen(start)
+        self._set_up(strategy, participation, pool, stop, limits, average)
+        self._weights = self._model = _frozen(start)
 
-    def _set_up(self, strategy: Strategy, participation: Participation, pool: Pool, stop: Stop, limits: Limits) -> None:
-        self._fingerprint = repr((strategy, participation, stop, limits))
+    def _set_up(
+        self,
+        strategy: Strategy,
+        participation: Participation,
+        pool: Pool,
+        stop: Stop,
+        limits: Limits,
+        average: float,
+    ) -> None:
+        self._fingerprint = repr((strategy, participation, stop, limits, average))
+        self._average = average
         self._strategy = strategy
         self._form = strategy.form
         self._options = strategy.client_options
@@ -137,6 +148,13 @@ class Core:
     def weights(self) -> Vector:
         """Of the current version, [parameters]; read-only."""
         return self._weights
+
+    @property
+    def model(self) -> Vector:
+        """What the federation has to show, [parameters]; read-only. Clients begin from `weights`; this is their running
+        mean over the versions (Polyak and Juditsky 1992), m ← β m + (1 − β) w with β = min(average, (n − 1) / n) at
+        step n, so the first steps weigh alike. Without an average it is the weights themselves."""
+        return self._model
 
     @property
     def version(self) -> int:
@@ -188,6 +206,7 @@ class Core:
             "state_version": _STATE_VERSION,
             "configuration": self._fingerprint,
             "weights": pack(self._weights),
+            "model": pack(self._model),
             "version": self._version,
             "updates": self._updates,
             "next_job": self._next_job,
@@ -213,16 +232,18 @@ class Core:
         participation: Participation,
         stop: Stop = Stop(),
         limits: Limits = Limits(),
+        average: float = 0.0,
     ) -> Core:
         """The core that `to_state` was asked of. Raises ConfigError when its configuration was another."""
         core = cls.__new__(cls)
         pool = Pool.from_state(state["pool"])
-        core._set_up(strategy, participation, pool, stop, limits)
+        core._set_up(strategy, participation, pool, stop, limits, average)
         if (state["state_version"], state["configuration"]) != (_STATE_VERSION, core._fingerprint):
             raise ConfigError(
                 f"this federation was begun as {state['configuration']}, and cannot go on as {core._fingerprint}"
             )
         core._weights = _frozen(unpack(state["weights"]))
+        core._model = _frozen(unpack(state["model"])) if average else core._weights
         core._version, core._updates = state["version"], state["updates"]
         core._next_job = state["next_job"]
         for number, client, version, deadline in state["jobs"]:
@@ -342,6 +363,8 @@ class Core:
         step = self._strategy.step(self._weights, self._buffer)
         self._weights = _frozen(step.weights)
         self._version += 1
+        kept = min(self._average, (self._version - 1) / self._version)
+        self._model = _frozen(kept * self._model + (1 - kept) * self._weights) if kept else self._weights
         entries = [
             Entry(update.client, update.job, update.staleness, update.samples, update.variance, factor)
             for update, factor in zip(step.updates, step.factors.tolist(), strict=True)

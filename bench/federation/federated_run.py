@@ -193,7 +193,7 @@ class FederatedRun:
                 self._simulation = simulation = Simulation(core, self._clients(), observe=self._observe, outside=self)
             if simulation.core.finished is None:
                 self._to_the_end(simulation)
-            return simulation.core.weights
+            return simulation.core.model
         finally:
             self._crew.close()
 
@@ -401,7 +401,7 @@ class FederatedRun:
         recorder = Recorder(self._recorder.run, self._recorder.variant, round=step.version)
         rows.append(recorder.row("dropped", missing, "counted"))
         took_s, progress.stepped_at = step.at - progress.stepped_at, step.at
-        self._finish_round(step.version, self._simulation.core.weights, self._state(), rows, took_s)
+        self._finish_round(step.version, self._simulation.core.model, self._state(), rows, took_s)
 
     def _finish_round(
         self, round_: int, weights: Vector, state: Mapping[str, Any], rows: list[Measurement], took_s: float

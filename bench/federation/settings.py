@@ -45,6 +45,9 @@ class _Common(BaseModel):
     """An update that claims more is refused."""
     max_update_norm: _Positive | None = None
     """An update whose change is larger (Euclidean norm) is refused."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """What each step leaves of the running mean of the server's weights, which is the model that is judged and
+    delivered; 0: these weights themselves. Clients begin from the weights."""
     max_failures: _Count = 3
     """In a row, after which a client is asked nothing until it joins anew."""
 
@@ -190,12 +193,14 @@ def parse_federation(section: Mapping[str, Any]) -> FederationSettings:
 
 def make_core(settings: FederationSettings, weights: Vector, clients: Iterable[str], seed: int) -> Core:
     """A federation as the settings have it. Raises ConfigError as Core does."""
-    return Core(settings.make(), settings.participation, weights, clients, seed, settings.stop, settings.limits)
+    strategy, participation = settings.make(), settings.participation
+    return Core(strategy, participation, weights, clients, seed, settings.stop, settings.limits, settings.average)
 
 
 def resume_core(settings: FederationSettings, state: Mapping[str, Any]) -> Core:
     """One that `Core.to_state` was asked of. Raises ConfigError when the settings were others."""
-    return Core.from_state(state, settings.make(), settings.participation, settings.stop, settings.limits)
+    strategy, participation = settings.make(), settings.participation
+    return Core.from_state(state, strategy, participation, settings.stop, settings.limits, settings.average)
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -88,7 +88,7 @@ def simulate(
         simulation.run()
     if run.trace.points[-1].version != core.version:
         run.judge_now(simulation)
-    run.trace.weights = core.weights
+    run.trace.weights = core.model
     return run.trace
 
 
@@ -116,7 +116,7 @@ class _Run:
 
     def judge_now(self, simulation: Simulation) -> None:
         core, trainer = simulation.core, self.trainer
-        down = trainer.engine.plan.encode_down(trainer.unflat(core.weights))
+        down = trainer.engine.plan.encode_down(trainer.unflat(core.model))
         found = trainer.engine.infer(trainer.engine.begin(down), self.judge.x, self.judge.y)
         point = Point(
             simulation.now, core.version, core.updates, self.wire.down, self.wire.up, found.accuracy, found.loss

@@ -66,6 +66,32 @@ def begin(
     return core, core.handle(Started(0.0))
 
 
+# What there is to show
+
+
+def test_the_model_is_the_running_mean_of_the_weights_and_survives_a_kill() -> None:
+    """With average 0.5: the first, the mean of two, then half of what was and half of what is."""
+    strategy, participation = FedBuff(1, 1.0), Continuous(1)
+    core = Core(strategy, participation, np.zeros(2), ("a",), 1, average=0.5)
+    (job,) = of(Assign, core.handle(Started(0.0)))
+    assert core.model is core.weights
+    for at, expected in ((1.0, 8.0), (2.0, 12.0), (3.0, 18.0)):
+        if at == 3.0:
+            state = json.loads(json.dumps(core.to_state()))
+            core = Core.from_state(state, strategy, participation, average=0.5)
+        job = of(Assign, core.handle(answer(job, at, (8.0, 0.0))))[0]
+        np.testing.assert_array_equal(core.weights, (8.0 * at, 0.0))
+        np.testing.assert_array_equal(core.model, (expected, 0.0))
+    with pytest.raises(ConfigError, match="cannot go on"):
+        Core.from_state(core.to_state(), strategy, participation)
+
+
+def test_without_an_average_the_model_is_the_weights() -> None:
+    core, actions = begin(FedBuff(1, 1.0), Continuous(1))
+    core.handle(answer(of(Assign, actions)[0], 1.0, (4.0, 2.0)))
+    assert core.model is core.weights
+
+
 # Synchronous rounds
 
 
