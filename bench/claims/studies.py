@@ -74,6 +74,13 @@ def _weighting(e: Experiment) -> Iterator[Case]:
         yield _ours(label, e, {"a": a, "b": b})
 
 
+def _averaging(e: Experiment) -> Iterator[Case]:
+    for name in (BASELINE, "fedbuff", OURS):
+        arm = e.arms[name]
+        for label, average in (("weights of the last step", 0.0), ("running mean of the weights", 0.95)):
+            yield Case(label, name, _changed(arm, federation=arm.federation | {"average": average}), e.protocol)
+
+
 def _bits(e: Experiment) -> Iterator[Case]:
     yield _ours("w* whole, as stored", e, bits=None)
     for bits in (8, 4, 2, 1):
@@ -114,6 +121,11 @@ STUDIES: Mapping[str, Study] = {
         seeds=lambda e: e.protocol.seeds,
     ),
     "weighting": Study("Weights of updates", "Does it matter that age and variance count?", _weighting),
+    "averaging": Study(
+        "The model that is delivered",
+        "The server's weights after a step, or their running mean, for each strategy: the FTTE-style arm has the mean.",
+        _averaging,
+    ),
     "bits": Study("Bits of an update", "How few bits carry an update, and what does error feedback do?", _bits),
     "budgets": Study("Memory budget", "What may be trained within how much SRAM, federation state included?", _budgets),
     "scratch": Study("From scratch", "The same from random weights, without pretraining.", _scratch),

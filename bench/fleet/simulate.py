@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bench.errors import ConfigError
 from bench.federation.clock import Pending, Simulation
 from bench.federation.events import Action, Assign, Event, Failed, Form, Refused, Stepped, Update
@@ -18,6 +20,9 @@ from bench.federation.settings import FederationSettings, FedProxSettings, make_
 from bench.fleet.population import Pool
 from bench.fleet.trainer import Job, Trainer, Turn, Vector
 from bench.link.size import Wire, write
+
+_PARTS = 8
+"""Of the samples to judge by, each judged by itself."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,14 @@ def simulate(
         )
     names = [f"{index:06d}" for index in range(len(trainer.population))]
     core = make_core(settings, trainer.initial(), names, seed)
-    run = _Run(trainer, judge, every, progress)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        run = _Run(trainer, judge, every, progress, pool)
         clients = {name: _Client(index, run, pool) for index, name in enumerate(names)}
         simulation = Simulation(core, clients, observe=lambda event, actions: run.observe(simulation, event, actions))
         run.judge_now(simulation)
         simulation.run()
-    if run.trace.points[-1].version != core.version:
-        run.judge_now(simulation)
+        if run.trace.points[-1].version != core.version:
+            run.judge_now(simulation)
     run.trace.weights = core.model
     return run.trace
 
@@ -98,6 +103,7 @@ class _Run:
     judge: Pool
     every: int
     progress: Callable[[Point], None]
+    pool: ThreadPoolExecutor
     trace: Trace = field(default_factory=Trace)
     wire: Wire = field(default_factory=lambda: Wire(0, 0))
     published: int = -1
@@ -115,14 +121,21 @@ class _Run:
                 self.judge_now(simulation)
 
     def judge_now(self, simulation: Simulation) -> None:
-        core, trainer = simulation.core, self.trainer
-        down = trainer.engine.plan.encode_down(trainer.unflat(core.model))
-        found = trainer.engine.infer(trainer.engine.begin(down), self.judge.x, self.judge.y)
-        point = Point(
-            simulation.now, core.version, core.updates, self.wire.down, self.wire.up, found.accuracy, found.loss
-        )
+        core = simulation.core
+        accuracy, loss = self._judged(core.model)
+        point = Point(simulation.now, core.version, core.updates, self.wire.down, self.wire.up, accuracy, loss)
         self.trace.points.append(point)
         self.progress(point)
+
+    def _judged(self, model: Vector) -> tuple[float, float]:
+        """Accuracy and loss, in parts that do not depend on the number of threads, as a sum's order matters."""
+        engine, judge = self.trainer.engine, self.judge
+        params = engine.begin(engine.plan.encode_down(self.trainer.unflat(model)))
+        parts = [part for part in np.array_split(np.arange(len(judge)), _PARTS) if len(part)]
+        found = list(self.pool.map(lambda part: engine.infer(params, judge.x[part], judge.y[part]), parts))
+        sizes = np.array([len(part) for part in parts])
+        right = int(np.rint(sizes * [one.accuracy for one in found]).sum())
+        return right / len(judge), float(sizes @ [one.loss for one in found]) / len(judge)
 
 
 @dataclass(frozen=True)
