@@ -43,6 +43,8 @@ class Variant(_Section):
     """In place of the experiment's, which still gives `clock` and `deadline_s` where this does not."""
     update: Update | None = None
     """In place of the experiment's."""
+    whole: bool = False
+    """Parameters travel whole, whatever the experiment's `update` says."""
 
     def rate(self, round_: int) -> float:
         """Learning rate of a round, counted from 1."""
@@ -151,7 +153,9 @@ class Experiment(_Section):
             raise ConfigError(f"variant {variant.name}: {error}") from error
 
     def update_of(self, variant: Variant) -> Update | None:
-        """How a variant's updates travel."""
+        """How a variant's updates travel; None: whole."""
+        if variant.whole:
+            return None
         return self.update if variant.update is None else variant.update
 
     def instead(self, source: str | None, scheme: str | None) -> "Experiment":

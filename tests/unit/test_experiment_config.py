@@ -132,6 +132,13 @@ def test_a_variant_may_have_a_federation_and_updates_of_its_own(tmp_path: Path) 
     assert update.codec == CodecSettings(bits=2)
 
 
+def test_a_variant_may_send_whole_parameters_where_the_others_do_not(tmp_path: Path) -> None:
+    whole = GOOD.replace("learning_rate_decay = 0.5", "learning_rate_decay = 0.5\nwhole = true")
+    experiment = load_experiment(write(tmp_path, whole.replace("[train]", "[update]\nbits = 2\n[train]")))
+    assert experiment.update is not None
+    assert experiment.update_of(experiment.model.variants[0]) is None
+
+
 def test_on_the_walls_clock_the_deadline_is_the_rounds_own(tmp_path: Path) -> None:
     experiment = load_experiment(write(tmp_path, GOOD.replace("rounds = 2", 'rounds = 2\nclock = "wall"')))
     plan = experiment.federation_of(experiment.model.variants[0], clients=5)
