@@ -179,7 +179,10 @@ def _actual_baud(subject: Subject) -> float | None:
     manifest, uart = subject.manifest, subject.part.uart
     if uart.kind == "nordic":
         setting = firmware.baud_settings(manifest.family).get(manifest.baud)
-        return None if setting is None else setting * uart.clock_hz / 2**32
+        if setting is None:
+            return None
+        stated = load_svd(subject.part.svd).actual_rates  # the nRF52's is not the fraction that the register says
+        return stated.get(setting, setting * uart.clock_hz / 2**32)
     buses = firmware.buses(manifest)
     assert buses is not None
     divided = buses.apb2_divisor if firmware.uart_bus(manifest) == "apb2" else buses.apb1_divisor

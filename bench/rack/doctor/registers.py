@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Svd:
-    """Addresses of a part's registers, PERIPHERAL_REGISTER, and its peripherals."""
+    """Addresses of a part's registers, PERIPHERAL_REGISTER, and its peripherals.
+
+    `actual_rates`: what Nordic's file says that a baud rate really comes out as, by the value of BAUDRATE.
+    """
 
     registers: dict[str, int]
     peripherals: frozenset[str]
+    actual_rates: dict[int, int]
 
 
 @cache
@@ -29,7 +34,20 @@ def load_svd(name: str) -> Svd:
         for peripheral in peripherals
         for register, offset in _registers(peripheral)
     }
-    return Svd(found, frozenset(peripheral.name for peripheral in peripherals))
+    return Svd(found, frozenset(peripheral.name for peripheral in peripherals), _actual_rates(peripherals))
+
+
+def _actual_rates(peripherals: Iterable[Any]) -> dict[int, int]:
+    registers = [register for peripheral in peripherals for register in peripheral.registers or ()]
+    values = [
+        value
+        for register in registers
+        if register.name == "BAUDRATE"
+        for field in register.fields
+        for value in field.enumerated_values or ()
+    ]
+    stated = [(value.value, re.search(r"actual rate: (\d+)", value.description or "")) for value in values]
+    return {setting: int(match[1]) for setting, match in stated if match is not None}
 
 
 def _registers(peripheral: Any) -> Iterator[tuple[str, int]]:
