@@ -115,7 +115,11 @@ def _serial(
         what = f"you may not open {entry.serial}"
         mend = f"`sudo usermod -aG {_group(node)} $USER`, then log in again"
         yield Finding(Level.ERROR, entry.name, "permissions", what, mend, reach=True)
-    elif machine.root == Path("/") and (holder := find_holder(entry.serial)):
+    elif (
+        machine.root == Path("/")
+        and node.parent != Path("/dev/pts")  # whose other end is a process that holds it rightly
+        and (holder := find_holder(entry.serial))
+    ):
         what = f"{entry.serial} is held by {holder}"
         mend = 'end it, or wait; of ModemManager, give the port a udev rule with ENV{ID_MM_DEVICE_IGNORE}="1"'
         yield Finding(Level.ERROR, entry.name, "serial line", what, mend, reach=True)
