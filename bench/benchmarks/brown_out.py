@@ -168,7 +168,7 @@ class Subject:
     def count(self) -> int:
         """Flashes everything; returns how many requests that took."""
         self._probe.arm(None)
-        self._write(_shard(0))
+        self._write(shard(0))
         return self._probe.requests
 
     def cut_at(self, request: int, seed: int) -> Point:
@@ -181,7 +181,7 @@ class Subject:
             off.set()
 
         self._probe.arm(request, power_off)
-        data = _shard(seed)
+        data = shard(seed)
         with suppress(BenchError):  # pyOCD would look for the target for a while
             self._write(data, off)
         self._probe.arm(None)
@@ -312,7 +312,7 @@ def _no_target(request: bytes) -> bytes:
     return json.dumps({"id": fields["id"], "status": _TRANSFER_ERROR, "error": "no ACK received"}).encode() + b"\n"
 
 
-def _shard(seed: int) -> bytes:
+def shard(seed: int) -> bytes:
     """A data partition of noise; another one each time, so that none is there already."""
     generator = np.random.default_rng(seed)
     samples = generator.integers(-128, 128, (_RECORDS, 196)).astype(np.int8)

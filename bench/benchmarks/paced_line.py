@@ -12,7 +12,7 @@ from typing import Self
 
 _BITS_PER_BYTE = 10  # start, eight of data, stop
 _BUFFER = 4096  # what a driver takes before a writer has to wait
-_LEAST_WAIT_S = 0.0005
+_LEAST_WAIT_S = 0.001  # a USB adapter hands bytes on in frames of so long
 
 
 class _Direction:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from bench.errors import ConfigError, DeviceError
 from bench.link import messages
 from bench.link.counters import CounterCheck, Counters, compare
-from bench.link.messages import Capability, CodedUpdate, DataInfo, Hello, MessageType, Stats, TrainResult
-from bench.link.session import WINDOW, Session
+from bench.link.messages import CodedUpdate, DataInfo, Hello, MessageType, Stats, TrainResult
+from bench.link.session import Session
 
 FEEDBACK_AT = (
     1 << 31
@@ -103,9 +103,8 @@ class Device:
         step = self.info.chunk_bytes - head.size
         parts = [data[at : at + step] for at in range(0, len(data), step)]
         payloads = [head.pack(offset + number * step) + part for number, part in enumerate(parts)]
-        window = WINDOW if self.info.capabilities & Capability.WINDOW else 1
         tell = _telling(progress, step, len(data))
-        self.session.request_each(kind, payloads, window=window, on_reply=tell)
+        self.session.request_each(kind, payloads, on_reply=tell)
 
     def read_params(self, offset: int = 0, length: int | None = None, *, progress: Progress | None = None) -> bytes:
         """Reads `length` bytes of the parameters from `offset`; all behind it by default."""
@@ -116,7 +115,6 @@ class Device:
         most = self.info.chunk_bytes
         sizes = [min(most, total - at) for at in range(0, total, most)]
         payloads = [messages.READ.pack(offset + number * most, size) for number, size in enumerate(sizes)]
-        # Two requests fit the least of rings (hal/nrf51); what comes back is the host's to take.
         tell = _telling(progress, most, total)
         replies = self.session.request_each(kind, payloads, on_reply=tell)
         for size, part in zip(sizes, replies, strict=True):

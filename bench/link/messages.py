@@ -79,8 +79,6 @@ class Capability(IntFlag):
     STREAM = 2
     FPU = 4
     FEDERATION = 8
-    WINDOW = 16
-    """It takes the next request, of whatever size, while it is at one."""
 
 
 class ResetCause(IntEnum):

@@ -33,7 +33,11 @@ from bench.link.port import BytePort
 
 _SLICE_S = 0.1  # how late a cancellation may be noticed
 WINDOW = 2
-"""Requests on their way at once: one that the line carries while the board answers the other keeps the line busy."""
+"""Requests on their way at once: one that the line carries while the board answers the other keeps the line busy.
+
+The board's receive ring has to hold what comes meanwhile: some 40 bytes on the slowest core at 115200 baud, for the
+checksum of a frame and an empty reply; the least ring has 256 (firmware/hal/nrf51/hal.cpp).
+"""
 
 _WITHOUT_REPLY = (MessageType.WRITE, MessageType.LOAD)
 _BITS_PER_BYTE = 10  # 8 data bits, start and stop

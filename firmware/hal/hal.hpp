@@ -37,7 +37,6 @@ void device_uid(uint8_t out[12]);  // factory-programmed id, zero-padded
 bool uart_read(uint8_t& byte);                   // false when nothing is waiting
 void uart_write(const uint8_t* data, size_t n);  // blocks until the last byte is in the transmitter
 void uart_flush();                               // blocks until the line is idle: before a reset
-uint32_t uart_ring_bytes();                      // that wait while the core works, before any are lost
 uint32_t uart_overruns();                        // bytes lost in hardware or to a full ring, since boot
 uint32_t uart_line_errors();                     // bytes received with a framing, noise or parity error, since boot
 

@@ -49,7 +49,6 @@ inline constexpr uint16_t kCapabilityData = 1;    // trains on a flashed data pa
 inline constexpr uint16_t kCapabilityStream = 2;  // trains on samples sent: STREAM
 inline constexpr uint16_t kCapabilityFpu = 4;
 inline constexpr uint16_t kCapabilityFederation = 8;  // codes updates: ENCODE, FETCH, LOAD, APPLY
-inline constexpr uint16_t kCapabilityWindow = 16;     // takes the next request, of whatever size, while it is at one
 
 struct HelloRequest {
   uint8_t protocol;

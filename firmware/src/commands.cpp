@@ -54,10 +54,6 @@ void hello(Reply& reply) {
 #if defined(__ARM_FP)
   hello.capabilities |= link::kCapabilityFpu;
 #endif
-  // Another frame may come while one is executed and answered; where the ring holds no whole one, only short requests.
-  if (hal::uart_ring_bytes() >= link::kMaxDecoded + link::kMaxDecoded / 254 + 3) {
-    hello.capabilities |= link::kCapabilityWindow;
-  }
   if (exchange::kFederated) hello.capabilities |= link::kCapabilityFederation;
   std::memcpy(hello.build_id, self.build_id, sizeof hello.build_id);
   hello.image_crc32 = image_crc32();

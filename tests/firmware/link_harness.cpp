@@ -75,7 +75,6 @@ void execute(void* context, const link::Request& request, link::Reply& reply) {
     hello.params_bytes = kParamsBytes;
     hello.down_bytes = 4096;
     hello.sample_bytes = 20;
-    hello.capabilities = link::kCapabilityWindow;
     return reply.set(hello);
   }
   ++board.executed;

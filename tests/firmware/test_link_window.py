@@ -87,7 +87,7 @@ def test_two_requests_are_on_their_way_at_once(board: CppBoard) -> None:
     assert device.counters.retransmitted_down == 0
 
 
-def test_a_board_without_room_for_a_second_frame_is_sent_one_at_a_time(board: CppBoard) -> None:
+def test_a_window_of_one_is_stop_and_wait(board: CppBoard) -> None:
     port = SlowPort(board)
     device = connect(port)
     payloads = [WRITE.pack(4 * n) + noise(4) for n in range(5)]

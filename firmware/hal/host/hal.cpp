@@ -62,7 +62,6 @@ bool uart_read(uint8_t& byte) {
 
 void uart_write(const uint8_t* data, size_t n) { host::serial_write(data, n); }
 void uart_flush() {}
-uint32_t uart_ring_bytes() { return 4096; }  // a terminal holds that much
 uint32_t uart_overruns() { return 0; }
 uint32_t uart_line_errors() { return 0; }
 

@@ -67,7 +67,6 @@ void uart_flush() {
   }
 }
 
-uint32_t uart_ring_bytes() { return kRingBytes; }
 uint32_t uart_overruns() { return g_overruns; }
 uint32_t uart_line_errors() { return 0; }  // the UART does not tell
 

@@ -164,7 +164,6 @@ void uart_write(const uint8_t* data, size_t n) {
 
 void uart_flush() {}  // uart_write() returns when the last byte is on the line
 
-uint32_t uart_ring_bytes() { return kRingBytes; }
 uint32_t uart_overruns() { return g_overruns; }
 uint32_t uart_line_errors() { return g_line_errors; }
 

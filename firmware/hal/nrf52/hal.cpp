@@ -127,7 +127,6 @@ void device_uid(uint8_t out[12]) {
 bool uart_read(uint8_t& byte) { return g_console.pop(byte); }
 void uart_write(const uint8_t* data, size_t n) { g_console.send(data, n); }
 void uart_flush() {}  // uart_write() returns when the last byte is on the line
-uint32_t uart_ring_bytes() { return nrf52::Console::kRingBytes; }
 uint32_t uart_overruns() { return g_console.overruns(); }
 uint32_t uart_line_errors() { return g_console.line_errors(); }
 

@@ -77,7 +77,6 @@ void uart_flush() {
   }
 }
 
-uint32_t uart_ring_bytes() { return stm32::kRingBytes; }
 uint32_t uart_overruns() { return g_console.overruns(); }
 uint32_t uart_line_errors() { return g_console.line_errors(); }
 
