@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from bench import verbs, verbs_choose, verbs_energy, verbs_model, verbs_place
+from bench import verbs, verbs_choose, verbs_energy, verbs_lab, verbs_model, verbs_place
 from bench.build import project_root
 from bench.compiler.scheme import scheme_help
 from bench.errors import BenchError, ConfigError
@@ -50,9 +50,23 @@ exit codes: 0 ok, 1 test or device failure, 2 usage or configuration, 3 infrastr
 _RACK_EXAMPLES = """\
 examples:
   bench rack list --rack hosts/lab.yaml             ids and ports of your boards, after checking the file
+  bench rack discover --output hosts/lab.yaml       writes an inventory of what is plugged in
+  bench rack doctor hosts/lab.yaml                  what is wrong with your boards, and how to mend it
   bench rack who                                    who uses or has reserved which board
   bench rack lock plus2 bit --purpose "soak test"   keep two boards from other users until `bench rack unlock plus2 bit`
   bench rack up                                     then, in another terminal: pyocd flash -u remote:127.0.0.1:45615 ...
+"""
+_DOCTOR_HELP = """\
+Without hardware: each kind of board's pins, clock, UART clock, baud rate, register addresses, flash map, linker script,
+time-outs and debugger target, against tables made from the data sheets (bench/rack/doctor/parts) and the SVD files that
+pyOCD ships. With hardware: probes, serial ports, rights and udev rules, then each board through its probe and its line.
+
+examples:
+  bench rack doctor hosts/lab.yaml                  errors and warnings, each with how to mend it
+  bench rack doctor hosts/lab.yaml --hardware       on the lab's own machine: boards that are missing are errors
+  bench rack doctor hosts/lab.example.yaml --tables --notes   without any hardware, and what was found to be well
+
+exit codes: 0 no errors, 1 errors in the tables or on a board, 3 a board cannot be reached
 """
 _FLASH_EXAMPLES = """\
 examples:
@@ -134,7 +148,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_rack(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     rack = verbs_.add_parser(
-        "rack", help="the rack's boards: list, show, who, lock, unlock, up", **_with(_RACK_EXAMPLES)
+        "rack", help="the rack's boards: list, show, doctor, discover, who, lock, unlock, up", **_with(_RACK_EXAMPLES)
     )
     actions = rack.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="all boards, one a line")
@@ -155,8 +169,27 @@ def _add_rack(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     up = actions.add_parser("up", help="start the rack's virtual boards and keep them running until Ctrl-C")
     up.add_argument("--board", action="append", metavar="BOARD", help="may be repeated; all virtual boards if absent")
     up.set_defaults(call=verbs.rack_up)
-    for action in (listing, show, who, lock, unlock, up):
+    doctor, discover = _add_lab(actions)
+    for action in (listing, show, who, lock, unlock, up, doctor, discover):
         _common(action)
+
+
+def _add_lab(actions: argparse._SubParsersAction[_Parser]) -> tuple[_Parser, _Parser]:
+    doctor = actions.add_parser("doctor", help="what is wrong with the boards, and how to mend it",
+                                **_with(_DOCTOR_HELP))  # fmt: skip
+    doctor.add_argument("inventory", nargs="?", type=Path, metavar="INVENTORY", help="as --rack")
+    doctor.add_argument("--board", action="append", metavar="BOARD", help="may be repeated; all boards if absent")
+    doctor.add_argument("--tables", action="store_true", help="only what needs no hardware")
+    doctor.add_argument(
+        "--hardware", action="store_true", help="the boards should be here: what is missing is an error"
+    )
+    doctor.add_argument("--notes", action="store_true", help="show what is well, too")
+    doctor.set_defaults(call=verbs_lab.doctor)
+    discover = actions.add_parser("discover", help="write an inventory of what is plugged in")
+    discover.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    discover.add_argument("--force", action="store_true", help="overwrite FILE")
+    discover.set_defaults(call=verbs_lab.discover)
+    return doctor, discover
 
 
 def _add_boards(verbs_: argparse._SubParsersAction[_Parser]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -94,12 +95,16 @@ class Device:
 
     def write_params(self, data: bytes, offset: int = 0, *, progress: Progress | None = None) -> None:
         """Writes `data` to the parameters at `offset`, in chunks."""
-        step = self.info.chunk_bytes - messages.WRITE.size
-        for at in range(0, len(data), step):
-            part = data[at : at + step]
-            self.session.request(MessageType.WRITE, messages.WRITE.pack(offset + at) + part)
-            if progress is not None:
-                progress(at + len(part), len(data))
+        self._write(MessageType.WRITE, messages.WRITE, offset, data, progress)
+
+    def _write(
+        self, kind: MessageType, head: struct.Struct, offset: int, data: bytes, progress: Progress | None
+    ) -> None:
+        step = self.info.chunk_bytes - head.size
+        parts = [data[at : at + step] for at in range(0, len(data), step)]
+        payloads = [head.pack(offset + number * step) + part for number, part in enumerate(parts)]
+        tell = _telling(progress, step, len(data))
+        self.session.request_each(kind, payloads, on_reply=tell)
 
     def read_params(self, offset: int = 0, length: int | None = None, *, progress: Progress | None = None) -> bytes:
         """Reads `length` bytes of the parameters from `offset`; all behind it by default."""
@@ -107,16 +112,15 @@ class Device:
         return self._read(MessageType.READ, offset, total, progress)
 
     def _read(self, kind: MessageType, offset: int, total: int, progress: Progress | None) -> bytes:
-        data = bytearray()
-        while len(data) < total:
-            size = min(self.info.chunk_bytes, total - len(data))
-            part = self.session.request(kind, messages.READ.pack(offset + len(data), size))
+        most = self.info.chunk_bytes
+        sizes = [min(most, total - at) for at in range(0, total, most)]
+        payloads = [messages.READ.pack(offset + number * most, size) for number, size in enumerate(sizes)]
+        tell = _telling(progress, most, total)
+        replies = self.session.request_each(kind, payloads, on_reply=tell)
+        for size, part in zip(sizes, replies, strict=True):
             if len(part) != size:
                 raise DeviceError(f"{self.name}: {kind.name} of {size} bytes gave {len(part)}: build and flash again")
-            data += part
-            if progress is not None:
-                progress(len(data), total)
-        return bytes(data)
+        return b"".join(replies)
 
     def begin(self, round_number: int, down: bytes) -> None:
         """Begins a round on the parameters `down` that were written: the board checks them by their CRC-32 and resets
@@ -155,9 +159,7 @@ class Device:
 
     def write_feedback(self, feedback: bytes) -> None:
         """Brings back what `read_feedback` gave."""
-        step = self.info.chunk_bytes - messages.LOAD.size
-        for at in range(0, len(feedback), step):
-            self.session.request(MessageType.LOAD, messages.LOAD.pack(FEEDBACK_AT + at) + feedback[at : at + step])
+        self._write(MessageType.LOAD, messages.LOAD, FEEDBACK_AT, feedback, None)
 
     def send_difference(
         self, round_number: int, difference: bytes, down: bytes, *, progress: Progress | None = None
@@ -173,12 +175,7 @@ class Device:
         Raises:
             Refused: with PARAMS_CORRUPT where the board had another version: `send_round` then mends it.
         """
-        step = self.info.chunk_bytes - messages.LOAD.size
-        for at in range(0, len(difference), step):
-            part = difference[at : at + step]
-            self.session.request(MessageType.LOAD, messages.LOAD.pack(at) + part)
-            if progress is not None:
-                progress(at + len(part), len(difference))
+        self._write(MessageType.LOAD, messages.LOAD, 0, difference, progress)
         self.session.request(MessageType.APPLY, messages.APPLY.pack(round_number, len(difference), zlib.crc32(down)))
 
     def train(
@@ -251,6 +248,13 @@ class Device:
     def close(self) -> None:
         """Closes session and port."""
         self.session.close()
+
+
+def _telling(progress: Progress | None, step: int, total: int) -> Callable[[int], None]:
+    """What tells the progress of a transfer in chunks of `step` bytes."""
+    if progress is None:
+        return lambda _index: None
+    return lambda index: progress(min((index + 1) * step, total), total)
 
 
 def learning_rate_q16(learning_rate: float) -> int:

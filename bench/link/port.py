@@ -143,7 +143,8 @@ def open_port(url: str, baud: int, *, exclusive: bool = True) -> SerialPort:
     """
     try:
         port = serial.serial_for_url(url, baudrate=baud, do_not_open=True, timeout=_SLICE_S)
-        port.write_timeout = _WRITE_STALL_S
+        if not url.startswith("rfc2217://"):  # pyserial refuses one there; its socket has a time limit of its own
+            port.write_timeout = _WRITE_STALL_S
         if exclusive and "://" not in url:
             port.exclusive = True
     except ValueError as error:

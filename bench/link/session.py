@@ -1,4 +1,5 @@
-"""The host's side of a session: stop-and-wait, each request executed once, whatever the line does to the bytes.
+"""The host's side of a session: each request executed once, whatever the line does to the bytes. Stop-and-wait, but
+for bulk transfers, of which the next request is on its way while one is answered.
 
 The board (`firmware/link/session.hpp`) executes a request whose sequence number follows the last one, and answers a
 repeated one from its cache. So a request that times out is sent again as it was. What can go wrong, and the answer:
@@ -20,7 +21,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +32,14 @@ from bench.link.messages import REASONS, ErrorCode, ErrorReply, Hello, HelloRequ
 from bench.link.port import BytePort
 
 _SLICE_S = 0.1  # how late a cancellation may be noticed
+WINDOW = 2
+"""Requests on their way at once: one that the line carries while the board answers the other keeps the line busy.
+
+The board's receive ring has to hold what comes meanwhile: some 40 bytes on the slowest core at 115200 baud, for the
+checksum of a frame and an empty reply; the least ring has 256 (firmware/hal/nrf51/hal.cpp).
+"""
+
+_WITHOUT_REPLY = (MessageType.WRITE, MessageType.LOAD)
 _BITS_PER_BYTE = 10  # 8 data bits, start and stop
 
 
@@ -169,6 +178,76 @@ class Session:
             self.counters.payload_up += len(reply.payload)
             return reply.payload
 
+    def request_each(
+        self,
+        kind: MessageType,
+        payloads: Sequence[bytes],
+        *,
+        window: int = WINDOW,
+        timeout_s: float | None = None,
+        on_reply: Callable[[int], None] = lambda _index: None,
+    ) -> list[bytes]:
+        """Has several requests of one kind executed, in order, and returns the payloads of their replies.
+
+        Up to `window` of them are on their way at once, so that the line does not rest while a reply comes back. The
+        board executes them in order or not at all, so that an answer says of those before it that they were executed
+        too. What is not answered is sent again, all of it, in order (go-back-N). Where a reply alone is lost, the
+        board has only the last one to repeat: an empty one is not missed; otherwise the request is made again as a new
+        one. So these are to be requests that may be made twice, and if one is refused, all behind it must be.
+
+        `on_reply` is called with the index of each request that is done, in order. Raises as `request`, Refused once
+        nothing is on its way any more.
+        """
+        with self._busy:
+            if not self._open:
+                raise InfrastructureError(f"{self.name}: no session is open: say hello to the board first")
+            self._open = False  # unless it ends well
+            bulk = _Bulk(kind, payloads, on_reply)
+            self._through_window(bulk, window, timeout_s)
+            self._open = True
+            if bulk.refusal is not None:
+                raise self._refused(bulk.refusal)
+            return [bulk.replies[index] for index in range(len(payloads))]
+
+    def _through_window(self, bulk: _Bulk, window: int, timeout_s: float | None) -> None:
+        attempts = 0
+        while bulk.in_flight or bulk.waiting:
+            while bulk.waiting and len(bulk.in_flight) < window:
+                index = bulk.waiting.popleft()
+                frame = self._next_frame(bulk.kind, bulk.payloads[index])
+                bulk.in_flight.append((index, frame))
+                self._send(frame, frame.encode(), again=index in bulk.lost)
+            frames = [frame for _, frame in bulk.in_flight]
+            patience = self.timeout_s if timeout_s is None else timeout_s
+            patience += sum(self._line_time_s(len(frame.payload) + 16) for frame in frames)
+            reply = self._await_any(frames, time.monotonic() + patience)
+            if reply is not None:
+                attempts = 0
+                self._account(bulk, reply)
+                continue
+            attempts += 1
+            if attempts > self.retries:
+                raise self._silence(frames[0], attempts, patience)
+            for frame in frames:
+                self._send(frame, frame.encode(), again=True)
+
+    def _account(self, bulk: _Bulk, reply: Frame) -> None:
+        """Takes a reply, which may be that of a later request than the first on its way."""
+        if reply.is_error and ErrorReply.unpack(reply.payload).code == ErrorCode.NO_SESSION:
+            raise self._has_reset(bulk.kind)
+        own = False
+        while not own:
+            index, frame = bulk.in_flight.popleft()
+            own = frame.sequence == reply.sequence
+            if own and reply.is_error:
+                bulk.refuse(reply)
+            elif own or bulk.kind in _WITHOUT_REPLY:
+                self.counters.payload_down += len(frame.payload)
+                self.counters.payload_up += len(reply.payload) if own else 0
+                bulk.done(index, reply.payload if own else b"")
+            else:
+                bulk.ask_again(index)
+
     def listen(self, duration_s: float) -> None:
         """Gives log text to `on_log` for a while; returns early when cancelled."""
         with self._busy:
@@ -176,7 +255,7 @@ class Session:
             while (left := deadline - time.monotonic()) > 0 and not self._is_cancelled():
                 self._pump(min(left, _SLICE_S))
                 while self._events:
-                    self._take(self._events.popleft(), None)
+                    self._take(self._events.popleft(), ())
             self._flush_text()
 
     def close(self) -> None:
@@ -206,16 +285,19 @@ class Session:
         for attempt in range(sends):
             self._last_sends = attempt + 1
             self._send(frame, wire, again=attempt > 0)
-            reply = self._await_reply(frame, time.monotonic() + patience)
+            reply = self._await_any([frame], time.monotonic() + patience)
             if reply is not None:
                 return reply
         if frame.type == MessageType.HELLO and self._foreign_version is not None:
             raise DeviceError(
                 f"{self.name}: the board speaks link version {self._foreign_version}, this bench {VERSION}: flash it"
             )
-        raise BoardSilent(
+        raise self._silence(frame, sends, patience)
+
+    def _silence(self, frame: Frame, sends: int, patience_s: float) -> BoardSilent:
+        return BoardSilent(
             f"{self.name}: no reply to {_type_name(frame.type)} (sequence {frame.sequence}), sent {sends} times, "
-            f"{patience:.1f} s each: check power, cable and baud rate ({self._port.baud}), or reset the board"
+            f"{patience_s:.1f} s each: check power, cable and baud rate ({self._port.baud}), or reset the board"
         )
 
     def _line_time_s(self, request_bytes: int) -> float:
@@ -232,16 +314,17 @@ class Session:
         if again:
             self.counters.retransmitted_down += len(wire)
 
-    def _await_reply(self, frame: Frame, deadline: float) -> Frame | None:
+    def _await_any(self, frames: Sequence[Frame], deadline: float) -> Frame | None:
+        """The first reply to any of the requests."""
         while True:
             while self._events:
-                reply = self._take(self._events.popleft(), frame)
+                reply = self._take(self._events.popleft(), frames)
                 if reply is not None:
                     return reply
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
-            self._check_cancelled(frame)
+            self._check_cancelled(frames[0])
             self._pump(min(left, _SLICE_S))
 
     def _pump(self, timeout_s: float) -> None:
@@ -251,8 +334,8 @@ class Session:
         else:
             self._flush_text()
 
-    def _take(self, event: Event, awaited: Frame | None) -> Frame | None:
-        """Counts an event; returns the frame when it is the awaited request's reply."""
+    def _take(self, event: Event, awaited: Sequence[Frame]) -> Frame | None:
+        """Counts an event; returns the frame when it is the reply to an awaited request."""
         if isinstance(event, Text):
             self._log(event)
             return None
@@ -262,10 +345,10 @@ class Session:
             self.counters.retransmitted_up += event.wire_bytes
             return None
         if event.frame.type == MessageType.HELLO and event.frame.version == VERSION:
-            return self._take_hello(event, awaited)
+            return self._take_hello(event, awaited[0] if awaited else None)
         self.counters.frames_up += 1
         self.counters.wire_up += event.wire_bytes
-        if awaited is not None and _answers(event.frame, awaited):
+        if any(_answers(event.frame, request) for request in awaited):
             self._last_reply_bytes = event.wire_bytes
             return event.frame
         self.counters.retransmitted_up += event.wire_bytes
@@ -322,6 +405,39 @@ class Session:
             error.code,
             error.detail,
         )
+
+
+class _Bulk:
+    """Requests of one kind: indices of those that wait, (index, frame) of those on their way, replies."""
+
+    def __init__(self, kind: MessageType, payloads: Sequence[bytes], on_reply: Callable[[int], None]) -> None:
+        self.kind = kind
+        self.payloads = payloads
+        self.waiting = deque(range(len(payloads)))
+        self.in_flight: deque[tuple[int, Frame]] = deque()
+        self.replies: dict[int, bytes] = {}
+        self.lost: set[int] = set()  # whose replies were
+        self.refusal: Frame | None = None
+        self._on_reply = on_reply
+        self._told = 0
+
+    def done(self, index: int, reply: bytes) -> None:
+        """Keeps a reply, and tells of all that are done in order."""
+        self.replies[index] = reply
+        while self._told in self.replies:
+            self._on_reply(self._told)
+            self._told += 1
+
+    def ask_again(self, index: int) -> None:
+        """Its reply is lost for good: it is made again, as a new request."""
+        if self.refusal is None:
+            self.lost.add(index)
+            self.waiting.appendleft(index)
+
+    def refuse(self, reply: Frame) -> None:
+        """No further ones are sent; those on their way are waited for, so that both ends agree on the sequence."""
+        self.refusal = self.refusal or reply
+        self.waiting.clear()
 
 
 def _answers(reply: Frame, request: Frame) -> bool:

@@ -84,6 +84,25 @@ def reset(target: Target, *, log: Log, cancelled: threading.Event | None = None)
     _run(target, ["reset", *_common(target)], _RESET_TIMEOUT_S, log, cancelled)
 
 
+def read(
+    target: Target, address: int, size: int, folder: Path, *, log: Log, cancelled: threading.Event | None = None
+) -> bytes:
+    """Reads memory of a board, without stopping what runs on it. Errors as for `flash`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{address:08x}.read"
+    file.unlink(missing_ok=True)
+    arguments = ["commander", *_common(target), "-M", "attach", "-c", f"savemem {address:#x} {size} {file}"]
+    try:
+        _run(target, arguments, _RESET_TIMEOUT_S, log, cancelled)
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise WriteFailedError(
+            f"board {target.name}: pyocd read nothing at {address:#x}: is the chip protected against reading?"
+        ) from error
+    finally:
+        file.unlink(missing_ok=True)
+
+
 def _common(target: Target) -> list[str]:
     # -W: never wait for a probe to appear. A locked nRF is not mass-erased behind its owner's back.
     arguments = ["-W", "--no-config", "--uid", target.probe, "--target", target.target, "-O", "auto_unlock=false"]
@@ -150,6 +169,8 @@ _HINTS = (
     ("no ack", "check the debug cable and the board's power"),
     ("unable to connect", "check the debug cable and the board's power"),
     ("permission", "on Linux, check the udev rules of the probe"),
+    ("older firmware", "the probe's firmware is too old: update it (STSW-LINK007 for an ST-LINK)"),
+    ("firmware version", "the probe's firmware is too old: update it (STSW-LINK007 for an ST-LINK)"),
 )
 _DECORATION = re.compile(r"^\d{7} [CEWID] |(\s*\[\w+\])$")  # milliseconds and level before, pyOCD's module behind
 

@@ -298,6 +298,9 @@ def _probe_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
             yield ("probe",), f"{entry.probe!r} is not remote:HOST:PORT"
         elif port == 0 and entry.virtual is None:
             yield ("probe",), "port 0 (any free one) is for virtual boards; name the port of the probe's server"
+    if entry.probe.lower().startswith("jlink:0"):
+        plain = entry.probe[len("jlink:") :].lstrip("0")
+        yield ("probe",), f"{entry.probe!r}: pyOCD knows J-Links without leading zeros; write jlink:{plain}"
     if entry.virtual is not None and not entry.probe.startswith("remote:127.0.0.1:"):
         yield ("probe",), "a virtual board's probe is remote:127.0.0.1:PORT, with port 0 for any free one"
 

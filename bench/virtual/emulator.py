@@ -20,6 +20,7 @@ from bench.rack.image import DESCRIPTOR_OFFSET, DESCRIPTOR_SIZE, ImageDescriptor
 from bench.virtual.lifetime import dies_with
 from bench.virtual.loop import Loop
 from bench.virtual.nonvolatile import NonVolatile
+from bench.virtual.paced_outlet import PacedOutlet
 from bench.virtual.parts import Machine, Region
 from bench.virtual.plugin import counter_arguments
 from bench.virtual.qmp import Qmp
@@ -234,6 +235,8 @@ class Emulator:
                 control.close()
                 raise ConfigError(f"{QEMU} is missing: install the package qemu-system-arm, 10 or later") from error
         outlet = Outlet(self._loop, console.fileno(), lambda full: self.on_backlog(full))
+        if baud := self._machine.part.line_baud:
+            outlet = PacedOutlet(self._loop, console.fileno(), lambda full: self.on_backlog(full), baud)
         qmp = Qmp(control, console.fileno(), self._console_ready)
         self._live = _Process(process, os.pidfd_open(process.pid), console, control, outlet, qmp)
         self._paused = False

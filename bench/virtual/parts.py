@@ -67,6 +67,7 @@ class Part:
     factory: dict[int, bytes] = field(default_factory=dict)  # read-only memory, by address; what lies around is 0xFF
     registers: dict[int, int] = field(default_factory=dict)  # read-only words among the peripherals
     emulator: Literal["qemu", "unicorn"] = "qemu"  # what the image runs on
+    line_baud: int = 0  # to which the console's input has to be slowed down, if it has to be
 
 
 def _words(size: int, values: dict[int, int]) -> bytes:
@@ -116,6 +117,7 @@ NRF51822 = Part(
     (),
     Region(0x10001000, 0x100),
     {0x10000000: _words(0x100, _FICR)},
+    line_baud=115200,
 )
 
 

@@ -1,0 +1,75 @@
+"""`bench rack doctor` and `bench rack discover`: a lab's first day."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from bench.errors import ConfigError, InfrastructureError
+from bench.progress import Reporter
+from bench.rack.discover import inventory_text, list_probes, pair, unpaired_ports
+from bench.rack.doctor import examination
+from bench.rack.doctor.finding import Finding, Level, exit_code
+from bench.rack.doctor.usb import Machine
+from bench.rack.inventory import load_inventory
+from bench.results.files import write_atomically
+from bench.verbs import rack_inventory
+
+
+def doctor(options: Namespace) -> int:
+    """`bench rack doctor`: 0 without errors, 3 when a way to a board is at fault, 1 for any other error."""
+    inventory = rack_inventory(options) if options.inventory is None else load_inventory(options.inventory)
+    entries = inventory.select(options.board)
+    reporter = Reporter()
+    findings: list[Finding] = []
+
+    def take(finding: Finding) -> None:
+        findings.append(finding)
+        if not options.json and (finding.level is not Level.NOTE or options.notes):
+            print(finding, flush=True)
+
+    for finding in examination.tables(entries):
+        take(finding)
+    if not options.tables:
+        found = examination.hardware(
+            inventory, entries, expected=options.hardware, state_dir=options.state, step=reporter.say
+        )
+        for finding in found:
+            take(finding)
+    counts = {level.name.lower() + "s": sum(f.level is level for f in findings) for level in reversed(Level)}
+    code = exit_code(findings)
+    if options.json:
+        document = {"rack": str(inventory.path), **counts, "findings": [finding.document() for finding in findings]}
+        print(json.dumps(document, indent=2), flush=True)
+        return code
+    told = ", ".join(f"{number} {name}" for name, number in counts.items())
+    print(f"{inventory.path}: {len(entries)} boards: {told}" + ("" if options.notes else " (--notes shows them)"))
+    return code
+
+
+def discover(options: Namespace) -> int:
+    """`bench rack discover`."""
+    if options.output is not None and options.output.exists() and not options.force:
+        raise ConfigError(f"{options.output}: exists already; give another name, or --force to overwrite it")
+    machine = Machine()
+    devices = machine.usb_devices()
+    probes = list_probes()
+    found, ports = pair(probes, devices, machine), unpaired_ports(probes, devices, machine)
+    text = inventory_text(found, ports)
+    if options.output is not None:
+        try:
+            write_atomically(options.output, text.encode())
+        except OSError as error:
+            raise InfrastructureError(f"{options.output}: cannot be written: {error.strerror}") from error
+        if any(one.env and one.serial for one in found):
+            load_inventory(options.output)
+    boards = [{"probe": o.probe.uid, "serial": o.serial, "env": o.env, "choices": list(o.choices)} for o in found]
+    if options.json:
+        document = {"boards": boards, "ports": [path for path, _ in ports], "output": options.output}
+        print(json.dumps(document, indent=2, default=str), flush=True)
+    elif options.output is None:
+        print(text, end="", flush=True)
+    else:
+        print(f"{options.output}: {len(found)} probes, {len(ports)} further serial ports; look it over, then ")
+        print(f"`bench rack doctor {options.output}`", flush=True)
+    return 0
