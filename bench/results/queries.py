@@ -144,4 +144,5 @@ def _frame(store: Store, query: Select[tuple[object, ...]]) -> pd.DataFrame:
     with store.reading() as connection:
         answer = connection.execute(query)
         columns = list(answer.keys())
-        return pd.DataFrame.from_records(answer.all(), columns=columns)
+        # A row of SQLAlchemy's has its columns as attributes, and pandas looks for one called dtype.
+        return pd.DataFrame.from_records([tuple(row) for row in answer], columns=columns)
