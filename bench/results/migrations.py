@@ -10,9 +10,36 @@ from bench.errors import ConfigError
 from bench.results.schema import ABOUT, METADATA
 
 FORMAT = "ftte-bench results"
-SCHEMA = 1
+SCHEMA = 2
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {}
+_NIGHTS = """
+CREATE TABLE night (
+    id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL UNIQUE, matrix TEXT DEFAULT '' NOT NULL,
+    started TEXT DEFAULT '' NOT NULL, finished TEXT DEFAULT '' NOT NULL);
+CREATE TABLE night_run (
+    night_id INTEGER NOT NULL REFERENCES night (id), cell TEXT DEFAULT '' NOT NULL, attempt INTEGER NOT NULL,
+    run_id INTEGER NOT NULL REFERENCES run (id), definition TEXT DEFAULT '' NOT NULL,
+    exact INTEGER DEFAULT '0' NOT NULL, PRIMARY KEY (night_id, cell, attempt)) WITHOUT ROWID;
+CREATE TABLE finding (
+    id INTEGER NOT NULL PRIMARY KEY, trend_id INTEGER NOT NULL REFERENCES trend (id),
+    night_id INTEGER NOT NULL REFERENCES night (id), direction TEXT DEFAULT '' NOT NULL, how TEXT DEFAULT '' NOT NULL,
+    state TEXT DEFAULT '' NOT NULL, "before" DOUBLE NOT NULL, "after" DOUBLE NOT NULL, tolerance DOUBLE NOT NULL,
+    closed TEXT DEFAULT '' NOT NULL, note TEXT DEFAULT '' NOT NULL);
+CREATE INDEX finding_of_trend ON finding (trend_id);
+"""
+
+
+def _add_nights(connection: Connection) -> None:
+    """Schema 2: nights, and what was found in them. Written out, as the tables of later schemas may differ."""
+    text = _NIGHTS
+    if connection.dialect.name == "postgresql":
+        text = text.replace("INTEGER NOT NULL PRIMARY KEY", "SERIAL PRIMARY KEY")
+        text = text.replace("DOUBLE ", "DOUBLE PRECISION ").replace(" WITHOUT ROWID", "")
+    for statement in filter(str.strip, text.split(";")):
+        connection.exec_driver_sql(statement)
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {1: _add_nights}
 """From each older version to the next."""
 
 

@@ -115,5 +115,40 @@ SUMMARY = Table(
     PrimaryKeyConstraint("trend_id", "run_id"),
     sqlite_with_rowid=False,
 )
+
+NIGHT = Table(
+    "night",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _text("matrix"),
+    _text("started"),
+    _text("finished"),
+)
+"""`matrix` is the name in the nightly file; `finished` is empty until all was compared."""
+NIGHT_RUN = Table(
+    "night_run", METADATA, _refers("night"), _text("cell"), Column("attempt", Integer, nullable=False), _refers("run"),
+    _text("definition"), _number("exact"), PrimaryKeyConstraint("night_id", "cell", "attempt"), sqlite_with_rowid=False,
+)  # fmt: skip
+"""`definition` is a digest of what was run: nights are compared as long as it is the same. `exact`: all that is counted
+is decided by it. Attempt 2 is the rerun that confirms."""
+FINDING = Table(
+    "finding",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    _refers("trend"),
+    _refers("night"),
+    _text("direction"),
+    _text("how"),
+    _text("state"),
+    Column("before", Double, nullable=False),
+    Column("after", Double, nullable=False),
+    Column("tolerance", Double, nullable=False),
+    _text("closed"),
+    _text("note"),
+)
+"""A change of a trend, from `night` on. `direction`: worse, better. `how`: exact, level, step. `state`: open, suspect
+(not confirmed yet), unconfirmed, gone, accepted. `closed` names the night or the time at which it was."""
+Index("finding_of_trend", FINDING.c.trend_id)
 Index("summary_of_run", SUMMARY.c.run_id)
 Index("run_of_experiment", RUN.c.experiment, RUN.c.started)

@@ -377,3 +377,63 @@ def test_a_server_that_is_not_there_is_told() -> None:
     pytest.importorskip("psycopg", reason="psycopg, of the extra `postgresql`, is not installed")
     with pytest.raises(InfrastructureError, match="check that its server runs"):
         Store.open("postgresql+psycopg://nobody@127.0.0.1:1/none")
+
+
+# Older schemas
+
+
+@pytest.fixture
+def older(path: Path) -> Path:
+    """A store as the bench's first schema wrote it."""
+    with sqlite3.connect(path) as connection:
+        connection.executescript((GOLDEN / "schema_1.sql").read_text(encoding="utf-8"))
+    connection.close()
+    return path
+
+
+def schema_of(path: Path) -> dict[str, set[tuple[object, ...]]]:
+    """Columns of each table, with type, whether they may be NULL, default and place in the primary key."""
+    connection = sqlite3.connect(path)
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    found = {table: {row[1:] for row in connection.execute(f"PRAGMA table_info({table})")} for table in tables}
+    found["indices"] = {row[0:1] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    connection.close()
+    return found
+
+
+def test_an_older_store_is_migrated_with_all_that_is_in_it(older: Path, tmp_path: Path) -> None:
+    with Store.open(older) as store:
+        wanted = [row for row in a_run(rounds=1).rows if row.variant.startswith("int8")]
+        assert sorted_rows(queries.load_stored(store, "demo-1")) == sorted(map(str, wanted))
+        assert store.add(a_run("demo-2"))
+        assert store.check() == []
+    with Store.open(tmp_path / "new.db"):
+        pass
+    assert schema_of(older) == schema_of(tmp_path / "new.db")
+
+
+def test_a_copy_of_the_older_store_is_kept(older: Path) -> None:
+    before = schema_of(older)
+    with Store.open(older):
+        pass
+    copy = Path(f"{older}.schema-1")
+    assert schema_of(copy) == before
+    connection = sqlite3.connect(copy)
+    assert connection.execute("SELECT value FROM about WHERE key = 'schema'").fetchone() == ("1",)
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_older_store(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = schema_of(older)
+    whole = dict(migrations._STEPS)
+
+    def breaks_off(connection) -> None:
+        whole[1](connection)
+        raise InfrastructureError("the power goes")
+
+    monkeypatch.setattr(migrations, "_STEPS", whole | {1: breaks_off})
+    with pytest.raises(InfrastructureError, match="the power goes"):
+        Store.open(older)
+    assert schema_of(older) == before
+    monkeypatch.undo()
+    assert names(older) == ["demo-1"]
