@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import verbs_store
+from bench import verbs_nightly, verbs_store
 
 FORMATS = ("csv", "smaller-is-better", "openmetrics", "markdown", "parquet")
 
@@ -36,6 +36,29 @@ examples:
   bench export demo-20260102-030405 --format openmetrics --output bench.prom
   bench export --format parquet --output run.parquet             every row; needs 'ftte-bench[parquet]'
 """
+_NIGHTLY_EXAMPLES = """\
+Runs each cell of a matrix of models, schemes, number formats, strategies and cohorts of boards (a TOML file; see
+bench/nightly/night.toml, which is taken when none is given), and compares each figure with those of the nights before,
+by kind of board: counted ones must be equal, others are compared with the median of up to 30 nights in units of their
+spread. What differs is run once more before it is called a regression. docs/examples has a systemd timer, a cron line
+and a CI workflow.
+
+examples:
+  bench nightly                                     the matrix that ships, on the default rack
+  bench nightly my-night.toml --rack hosts/lab.yaml --minutes 360
+  bench nightly my-night.toml --list                the cells, and the boards of each; nothing is run
+  bench nightly --resume                            go on after a power cut or Ctrl-C
+
+exit codes: 0 all is well, 1 there are regressions, 2 usage or configuration, 3 a cell failed
+"""
+_REGRESSION_EXAMPLES = """\
+A regression stays open until the figure is as it was, or the new one is accepted.
+
+examples:
+  bench regressions                                 those that are open; exit code 1 if there are any
+  bench regressions --all                           also what was accepted, has gone, or was not confirmed
+  bench regressions --accept 12 13 --because "the stack paint moved"
+"""
 
 
 class ResultVerbs:
@@ -55,6 +78,8 @@ class ResultVerbs:
         """All of them."""
         self._store()
         self._export()
+        self._nightly()
+        self._regressions()
 
     def reports(self, verb: argparse.ArgumentParser) -> None:
         """Where runs and the store are."""
@@ -102,3 +127,24 @@ class ResultVerbs:
         export.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output")
         export.set_defaults(call=verbs_store.export)
         self.reports(export)
+
+    def _nightly(self) -> None:
+        nightly = self._parser(
+            self._verbs, "nightly", "run a matrix, and compare with earlier nights", _NIGHTLY_EXAMPLES
+        )
+        nightly.add_argument("file", nargs="?", type=Path, metavar="FILE.toml", help="the matrix; default: what ships")
+        nightly.add_argument("--minutes", type=float, metavar="M", help="that it may take; default: the file's")
+        nightly.add_argument("--resume", action="store_true", help="go on with the newest night that was not finished")
+        nightly.add_argument("--list", action="store_true", help="show the cells, and run nothing")
+        nightly.set_defaults(call=verbs_nightly.nightly)
+        self.reports(nightly)
+
+    def _regressions(self) -> None:
+        regressions = self._parser(
+            self._verbs, "regressions", "what became worse, and since when", _REGRESSION_EXAMPLES
+        )
+        regressions.add_argument("--all", action="store_true", help="also those that are not open")
+        regressions.add_argument("--accept", nargs="+", type=int, metavar="ID", help="the new figure is the level now")
+        regressions.add_argument("--because", metavar="TEXT", help="kept with what is accepted")
+        regressions.set_defaults(call=verbs_nightly.regressions)
+        self.reports(regressions)

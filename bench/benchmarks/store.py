@@ -102,7 +102,7 @@ def measure(path: Path, runs: int, rows: int) -> dict[str, Any]:
 
 def _fill(store: Store, runs: int, rows: int, reporter: Reporter) -> list[float]:
     frame = _frame(rows)
-    took = []
+    took: list[float] = []
 
     @event.listens_for(store.engine, "connect")
     def _careless(connection: Any, _record: object) -> None:
