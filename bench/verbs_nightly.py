@@ -100,7 +100,7 @@ _COLUMNS = (
 
 def _records(found: pd.DataFrame) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = found[list(_COLUMNS)].to_dict("records")
-    return [{key: None if value is None or value != value else value for key, value in row.items()} for row in rows]  # noqa: PLR0124
+    return [{key: None if value is None or value != value else value for key, value in row.items()} for row in rows]
 
 
 def _show(found: pd.DataFrame, *, states: bool = False) -> None:
@@ -123,7 +123,7 @@ def _show(found: pd.DataFrame, *, states: bool = False) -> None:
     Console().print(table)
     if (found["state"] == "open").any():
         print(
-            "`bench regressions --accept ID --because '...'` makes a new figure the level; one that is mended goes by itself"
+            "what is mended goes by itself; `bench regressions --accept ID --because '...'` makes the new figure right"
         )
 
 

@@ -74,30 +74,33 @@ def conclude(store: Store, comparison: Comparison) -> pd.DataFrame:
 
 
 def _trends(figures: pd.DataFrame, night: int) -> Iterable[Trend]:
-    wanted = figures[
-        figures["metric"].isin(COMPARED)
-        & ~figures["metric"].isin(LINE_DEPENDENT)
-        & ~(figures["metric"].str.startswith("sram_") & (figures["phase"] == LINE_DEPENDENT_PHASE))
-    ]
-    for key, rows in wanted.groupby("trend_id", sort=False):
-        own = rows[rows["night_id"] == night]
-        first, second = own[own["attempt"] == 1], own[own["attempt"] == 2]
-        if first.empty:
+    by_trend: dict[int, list[Any]] = {}
+    for row in figures.itertuples(index=False):
+        if row.metric in COMPARED and not _line_dependent(row.metric, row.phase):
+            by_trend.setdefault(row.trend_id, []).append(row)
+    for key, rows in by_trend.items():
+        own = {row.attempt: row for row in rows if row.night_id == night}
+        if 1 not in own:
             continue
-        tonight = first.iloc[0]
-        before = rows[
-            (rows["night_id"] < night) & (rows["attempt"] == 1) & (rows["definition"] == tonight["definition"])
+        tonight = own[1]
+        before = [
+            row for row in rows if row.night_id < night and row.attempt == 1 and row.definition == tonight.definition
         ]
         yield Trend(
-            int(str(key)),
-            str(tonight["cell"]),
-            str(tonight["metric"]),
-            bool(tonight["exact"]) and tonight["kind"] == "counted",
-            tuple(before["night_id"].tolist()),
-            tuple(before["value"].tolist()),
-            float(tonight["value"]),
-            None if second.empty else float(second.iloc[0]["value"]),
+            key,
+            tonight.cell,
+            tonight.metric,
+            bool(tonight.exact) and tonight.kind == "counted",
+            tuple(row.night_id for row in before),
+            tuple(row.value for row in before),
+            tonight.value,
+            own[2].value if 2 in own else None,
         )
+
+
+def _line_dependent(metric: str, phase: str) -> bool:
+    """Decided by how the line behaved, or when a byte's interrupt came."""
+    return metric in LINE_DEPENDENT or (metric.startswith("sram_") and phase == LINE_DEPENDENT_PHASE)
 
 
 def _compare_one(trend: Trend, known: Sequence[Mapping[str, Any]], rule: Rule, found: Comparison) -> bool:

@@ -13,12 +13,10 @@ A change that is smaller than the metric's floor is none, however steady the fig
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 Direction = Literal["worse", "better"]
 How = Literal["exact", "level", "step"]
@@ -45,7 +43,7 @@ class Rule:
     """Nights that are looked back at."""
     least: int = 5
     """Earlier nights that a figure with noise needs to be judged."""
-    sigmas: float = 3.5
+    sigmas: float = 3.0
     """Of one night's level. It has to be exceeded twice in a night: by the run and by its rerun."""
     step_sigmas: float = 6.0
     """Of a step, which is looked for at many places and on each night."""
@@ -79,11 +77,10 @@ class Change:
         return (self.after - self.before) / abs(self.before) if self.before else math.copysign(math.inf, self.after)
 
 
-def level_of(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+def level_of(values: Sequence[float]) -> tuple[float, float]:
     """Median, and the standard deviation by MAD."""
-    array = np.asarray(values, np.float64)
-    median = float(np.median(array))
-    return median, _MAD_TO_SIGMA * float(np.median(np.abs(array - median)))
+    median = statistics.median(values)
+    return median, _MAD_TO_SIGMA * statistics.median(abs(value - median) for value in values)
 
 
 def judge(metric: str, history: Sequence[float], tonight: float, rule: Rule, *, exact: bool) -> Change | None:
@@ -97,11 +94,9 @@ def judge(metric: str, history: Sequence[float], tonight: float, rule: Rule, *, 
         exact: whether the figure is decided by the experiment alone. One that is not but was the same on each of the
             nights before is treated so too, as SRAM on a physical board is.
     """
-    recent = np.asarray(history[-rule.window :], np.float64)
+    recent = history[-rule.window :]
     if exact or (len(recent) >= rule.least and metric != "accuracy" and _steady(recent)):
-        if not len(recent):
-            return None
-        return _change(metric, "exact", float(recent[-1]), tonight, 0.0)
+        return _change(metric, "exact", recent[-1], tonight, 0.0) if recent else None
     if len(recent) < rule.least:
         return None
     median, sigma = level_of(recent)
@@ -111,19 +106,23 @@ def judge(metric: str, history: Sequence[float], tonight: float, rule: Rule, *, 
 
 def find_step(metric: str, values: Sequence[float], rule: Rule) -> Change | None:
     """The step among several nights, the last of them tonight, that is most certain; None where none is certain."""
-    array = np.asarray(values[-2 * rule.window :], np.float64)
+    recent = values[-2 * rule.window :]
+    latest = statistics.median(recent[-rule.step_nights :])
     best: tuple[float, Change] | None = None
-    for after in range(rule.step_nights, min(len(array) - rule.least, rule.window) + 1):
-        early, late = array[:-after], array[-after:]
-        before, now = float(np.median(early)), float(np.median(late))
-        rest = np.concatenate([early - before, late - now])
-        sigma = _MAD_TO_SIGMA * float(np.median(np.abs(rest))) * (1 + 4 / len(rest))
+    for after in range(rule.step_nights, min(len(recent) - rule.least, rule.window) + 1):
+        early, late = recent[:-after], recent[-after:]
+        before, now = statistics.median(early), statistics.median(late)
+        floor = rule.floor_of(metric, before)
+        if abs(now - before) <= floor:
+            continue
+        rest = [abs(value - before) for value in early] + [abs(value - now) for value in late]
+        sigma = _MAD_TO_SIGMA * statistics.median(rest) * (1 + 4 / len(rest))
         error = sigma * _MEDIAN_ERROR * math.sqrt(1 / len(early) + 1 / len(late))
-        tolerance = max(rule.step_sigmas * error, rule.floor_of(metric, before))
+        tolerance = max(rule.step_sigmas * error, floor)
         change = _change(metric, "step", before, now, tolerance, after - 1)
         certainty = abs(now - before) / tolerance if tolerance else math.inf
         # A stretch of worse nights that is over is none.
-        lasts = change is not None and beyond(metric, change, float(np.median(array[-rule.step_nights :])))
+        lasts = change is not None and beyond(metric, change, latest)
         if change is not None and lasts and (best is None or certainty > best[0]):
             best = certainty, change
     return None if best is None else best[1]
@@ -144,5 +143,5 @@ def _change(metric: str, how: How, before: float, after: float, tolerance: float
     return Change("worse" if worse else "better", how, before, after, tolerance, since)
 
 
-def _steady(values: NDArray[np.float64]) -> bool:
-    return bool(np.all(np.isclose(values, values[0], rtol=1e-12, atol=0.0)))
+def _steady(values: Sequence[float]) -> bool:
+    return all(math.isclose(value, values[0], rel_tol=1e-12) for value in values)
