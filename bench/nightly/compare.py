@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.nightly.detect import COMPARED, Change, Rule, beyond, find_step, judge
+from bench.nightly.detect import COMPARED, Change, Rule, beyond, confirmed, find_step, judge
 from bench.results.database import Store
 from bench.results.nights import OPEN_STATES, findings, night_figures, night_names, write_findings
 from bench.results.table import LINE_DEPENDENT, LINE_DEPENDENT_PHASE
@@ -130,8 +130,8 @@ def _compare_one(trend: Trend, known: Sequence[Mapping[str, Any]], rule: Rule, f
     if trend.again is None:
         found.new.append(_finding(trend, change, found.night, "suspect"))
         return True
-    confirmed = beyond(trend.metric, change, trend.again)
-    state = _CONFIRMED[change.direction] if confirmed else "unconfirmed"
+    real = confirmed(trend.metric, change, trend.again)
+    state = _CONFIRMED[change.direction] if real else "unconfirmed"
     found.new.append(_finding(trend, change, found.night, state, f"rerun {trend.again:.6g}"))
     return False
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["worse", "better"]
@@ -32,6 +32,7 @@ COMPARED = frozenset(
 """Metrics that have a better direction: LARGER or smaller."""
 
 _MAD_TO_SIGMA = 1.4826
+_RERUN_SHARE = 0.6
 _MEDIAN_ERROR = math.sqrt(math.pi / 2)  # of a median of n values, in σ / √n
 
 
@@ -43,8 +44,8 @@ class Rule:
     """Nights that are looked back at."""
     least: int = 5
     """Earlier nights that a figure with noise needs to be judged."""
-    sigmas: float = 3.0
-    """Of one night's level. It has to be exceeded twice in a night: by the run and by its rerun."""
+    sigmas: float = 3.6
+    """Of one night's level: the run has to exceed it, and the mean of run and rerun."""
     step_sigmas: float = 6.0
     """Of a step, which is looked for at many places and on each night."""
     step_nights: int = 4
@@ -132,6 +133,14 @@ def beyond(metric: str, change: Change, value: float) -> bool:
     """Whether another value shows the same change: in its direction, by more than the tolerance."""
     again = _change(metric, change.how, change.before, value, change.tolerance)
     return again is not None and again.direction == change.direction
+
+
+def confirmed(metric: str, change: Change, again: float) -> bool:
+    """Whether a rerun shows the same change: the mean of both is beyond the tolerance, and the rerun by enough that one
+    odd run cannot have done it alone. Were it to be beyond the whole tolerance, its own noise would hide what is real.
+    """
+    alone = replace(change, tolerance=_RERUN_SHARE * change.tolerance)
+    return beyond(metric, alone, again) and beyond(metric, change, (change.after + again) / 2)
 
 
 def _change(metric: str, how: How, before: float, after: float, tolerance: float, since: int = 0) -> Change | None:

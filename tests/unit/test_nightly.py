@@ -98,10 +98,10 @@ PLANTED = [
 
 @pytest.fixture(scope="module", params=range(5), ids=lambda seed: f"seed{seed}")
 def quiet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Rack]:
-    """Twenty nights of a physical rack in which nothing happened."""
+    """Thirty nights of a physical rack in which nothing happened."""
     reports = tmp_path_factory.mktemp("quiet")
     simulation = Simulation(reports, Rack(request.param), [a_cell(clock="wall")])
-    assert all(outcome.regressions.empty for outcome in simulation.nights(20))
+    assert all(outcome.regressions.empty for outcome in simulation.nights(30))
     simulation.store.close()
     return reports, simulation.rack
 
