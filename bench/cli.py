@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from bench import verbs, verbs_choose, verbs_energy, verbs_lab, verbs_model, verbs_place
 from bench.build import project_root
+from bench.cli_results import ResultVerbs
 from bench.compiler.scheme import scheme_help
 from bench.errors import BenchError, ConfigError
 from bench.model.zoo import zoo_names
@@ -142,7 +143,9 @@ def parser() -> argparse.ArgumentParser:
     _add_rack(verbs_)
     _add_boards(verbs_)
     _add_models(verbs_)
-    _add_runs(verbs_)
+    results = ResultVerbs(verbs_, _common, _in_project)
+    _add_runs(verbs_, results)
+    results.add()
     return top
 
 
@@ -333,7 +336,7 @@ def _plan_help() -> str:
     return f"{_PLAN_EXAMPLES}\n{scheme_help()}"
 
 
-def _add_runs(verbs_: argparse._SubParsersAction[_Parser]) -> None:
+def _add_runs(verbs_: argparse._SubParsersAction[_Parser], results: ResultVerbs) -> None:
     run = verbs_.add_parser("run", help="run an experiment on the rack, and report it", **_with(_RUN_EXAMPLES))
     run.add_argument("experiment", help="a TOML file, or the name of one that ships (demo, ftte)")
     run.add_argument("--resume", action="store_true", help="go on with the newest run of it that was not finished")
@@ -344,10 +347,7 @@ def _add_runs(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     report.add_argument("run", nargs="?", help="a run's name or folder; the newest if absent")
     report.set_defaults(call=verbs.report)
     for verb in (run, report):
-        verb.add_argument(
-            "--reports", type=Path, default=_in_project("reports"), metavar="DIR", help="where runs are kept"
-        )
-        _common(verb)
+        results.reports(verb)
 
 
 def _with(examples: str) -> dict[str, Any]:

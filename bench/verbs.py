@@ -24,6 +24,7 @@ from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inven
 from bench.rack.locks import Holder, Reservation, holder, reservation, reserve, unreserve
 from bench.rack.manifest import load_manifest
 from bench.rack.rack import Rack, at_once, keep_up, lock_key
+from bench.verbs_store import add_run
 
 _WATCH_S = 1.0  # how soon a virtual board that has crashed is noticed
 
@@ -210,6 +211,7 @@ def run(options: Namespace) -> int:
             command=options.command,
             reporter=reporter,
         )
+        add_run(options, folder, reporter)
     return _show(folder, options.json)
 
 

@@ -146,6 +146,11 @@ def _variant(setting: Setting, name: str) -> dict[str, Any]:
         "batch": plan.batch,
         "calibration": plan.calibration,
         "arena_bytes": plan.arena_bytes,
+        "memory": {
+            "calls": len(plan.calls),
+            "lower_bound_bytes": plan.lower_bound_bytes,
+            "blocks": [block.model_dump() for block in plan.blocks],
+        },
         "strategy": experiment.section_of(variant)["strategy"],
         "update": None if (update := experiment.update_of(variant)) is None else update.model_dump(),
         "params_bytes": plan.params_bytes,

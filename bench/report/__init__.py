@@ -3,7 +3,7 @@
 Both are made from `results.json` and `measurements.csv` alone, so that a report can be made again at any time.
 """
 
-from bench.report.page import REPORT, write_report
+from bench.report.page import REPORT, write_pictures, write_report
 from bench.report.terminal import terminal_summary
 
-__all__ = ["REPORT", "terminal_summary", "write_report"]
+__all__ = ["REPORT", "terminal_summary", "write_pictures", "write_report"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.report import plots
+from bench.report import plots, timelines
+from bench.report.drawing import Plot
 from bench.report.view import ENERGY_PHASES, BoardLine, Figure, View, count, short
-from bench.results.files import write_atomically
+from bench.results.files import write_atomically, writing
 from bench.results.store import load_run
 
 REPORT = "report.html"
@@ -32,8 +33,37 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def render(view: View) -> str:
-    """The page's text; the same run gives the same text."""
+def draw(view: View) -> dict[str, list[Plot]]:
+    """All plots of a run, by the part of the page."""
+    curves = [plots.accuracy(view), plots.loss(view)]
+    costs = [timelines.cost(view, what) for what in ("bytes", "energy", "time")]
+    return {
+        "curves": [plot for plot in (*curves, *costs) if plot is not None],
+        "sram": _each(view, plots.sram),
+        "memory": _each(view, timelines.memory),
+        "strategies": [plot for plot in (timelines.traffic_by_strategy(view),) if plot is not None],
+        "traffic": _each(view, plots.traffic),
+        "energy": _each(view, plots.energy),
+        "power": _each(view, timelines.power),
+        "work": _each(view, plots.work),
+        "stragglers": _each(view, timelines.stragglers),
+    }
+
+
+def write_pictures(folder: Path) -> list[Path]:
+    """Writes each plot of a finished run as a PNG into its folder `plots`; returns their paths. Raises as above."""
+    target = folder / "plots"
+    with writing(target):
+        target.mkdir(exist_ok=True)
+    paths = []
+    for plot in (plot for part in draw(View(load_run(folder))).values() for plot in part):
+        write_atomically(target / f"{plot.name}.png", plot.png())
+        paths.append(target / f"{plot.name}.png")
+    return paths
+
+
+def render(view: View, drawn: Mapping[str, Sequence[Plot]] | None = None) -> str:
+    """The page's text; the same run gives the same text. `drawn` are its plots, if they are made already."""
     environment = Environment(
         loader=PackageLoader("bench.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -43,13 +73,7 @@ def render(view: View) -> str:
     seated = list(dict.fromkeys(line.board for line in view.lines))
     return environment.get_template("report.html.j2").render(
         view=view,
-        plots={
-            "curves": [plot for plot in (plots.accuracy(view), plots.loss(view)) if plot is not None],
-            "sram": _each(view, plots.sram),
-            "traffic": _each(view, plots.traffic),
-            "energy": _each(view, plots.energy),
-            "work": _each(view, plots.work),
-        },
+        plots=drawn or draw(view),
         phases=ENERGY_PHASES,
         troubles=troubles(view),
         provenance=provenance(view),
@@ -59,7 +83,7 @@ def render(view: View) -> str:
     )
 
 
-def _each(view: View, plot: Callable[[View, str], plots.Plot | None]) -> list[plots.Plot]:
+def _each(view: View, plot: Callable[[View, str], Plot | None]) -> list[Plot]:
     return [drawn for variant in view.variants if (drawn := plot(view, variant)) is not None]
 
 

@@ -135,6 +135,17 @@ class Result:
         return None if self.central is None else 100 * (self.central - self.accuracy)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A board's part in a server step, in seconds since the start: from being given until the server took it."""
+
+    board: str
+    step: int
+    begin: float
+    end: float
+    busy: float
+
+
 _HIGHEST = ("sram_static", "sram_arena", "sram_federation", "sram_stack_high_water", "sram_total")
 _LATEST = ("local_accuracy", "local_loss")
 _TOTAL = ("retransmitted_up", "retransmitted_down")
@@ -220,6 +231,45 @@ class View:
         rows = [row for row in self.run.rows if (row.metric, row.variant, row.board) == (metric, variant, "")]
         last = max(rows, key=lambda row: row.round, default=None)
         return None if last is None else Figure(last.value, last.kind)
+
+    def spent(self, variant: str, what: str) -> tuple[dict[int, float], Kind]:
+        """What the cohort had spent after each round: `bytes` on the wire, µJ of `energy`, or seconds of `time`."""
+        if what == "time":
+            rows = [row for row in self.run.rows if (row.metric, row.variant, row.board) == ("elapsed", variant, "")]
+            found = {row.round: row.value for row in rows}
+        else:
+            metrics = ("wire_down", "wire_up") if what == "bytes" else ("energy",)
+            rows = [row for row in self.run.rows if row.variant == variant and row.metric in metrics and row.round > 0]
+            by_round: dict[int, float] = defaultdict(float)
+            for row in rows:
+                by_round[row.round] += row.value
+            total, found = 0.0, {}
+            for round_ in sorted(by_round):
+                total += by_round[round_]
+                found[round_] = total
+        return found, least_sure(row.kind for row in rows) if rows else "counted"
+
+    def total(self, variant: str, metric: str) -> float:
+        """Of the whole run, all boards together."""
+        return sum(row.value for row in self.run.rows if row.variant == variant and row.metric == metric and row.board)
+
+    def jobs(self, variant: str, steps: int) -> list[Job]:
+        """What boards did until the server's first so many steps, on the modelled clock; none where it has no times."""
+        ends, _ = self.spent(variant, "time")
+        ends[0] = 0.0
+        staleness: dict[tuple[str, int], float] = defaultdict(float)
+        for row in self.run.rows:
+            if row.variant == variant and row.metric == "staleness":
+                key = row.board, row.round
+                staleness[key] = max(staleness[key], row.value)
+        found = []
+        for row in self.run.rows:
+            if row.variant == variant and row.board and row.metric == "round_time" and 0 < row.round <= steps:
+                begun = ends.get(row.round - 1 - int(staleness[row.board, row.round]))
+                end = ends.get(row.round)
+                if row.kind == "modelled" and begun is not None and end is not None:
+                    found.append(Job(row.board, row.round, begun, end, row.value))
+        return found
 
     def _answered(self, event: Mapping[str, Any]) -> bool:
         return (event["variant"], event["client"], event["round"]) in self._updates

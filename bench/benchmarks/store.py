@@ -1,0 +1,161 @@
+"""How long a large result store takes to answer: a thousand runs of ten thousand rows.
+
+    python -m bench.benchmarks.store [--runs 1000] [--rows 10000]
+
+Runs are of one experiment on five kinds of boards, one a night, with figures that differ from run to run. They go in as
+`bench run` adds them, the first twenty timed; the rest with the database's own care for the disk switched off, which
+changes nothing in the file. The store is in the cache folder, and is deleted afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import event
+
+from bench.benchmarks.files import cache_folder, write_document
+from bench.benchmarks.markdown import table
+from bench.progress import Reporter
+from bench.results import queries
+from bench.results.database import Store, run_row
+from bench.results.table import UNITS
+
+REPORT_LIMIT_S, QUERY_LIMIT_S = 10.0, 1.0
+_TIMED = 20
+_BOARDS = {
+    "plus2": "netduinoplus2", "h405": "olimex_stm32_h405", "n2": "netduino2", "iot": "b_l475e_iot01a",
+    "bit": "microbit",
+}  # fmt: skip
+_FIGURES = (
+    ("", "sram_static", "counted"), ("", "sram_arena", "counted"), ("train", "sram_stack_high_water", "counted"),
+    ("train", "sram_total", "counted"), ("train", "instructions", "counted"), ("", "samples", "counted"),
+    ("download", "payload_down", "counted"), ("upload", "payload_up", "counted"), ("download", "wire_down", "counted"),
+    ("upload", "wire_up", "counted"), ("compute", "energy", "modelled"), ("link", "energy", "modelled"),
+    ("idle", "energy", "modelled"), ("train", "step_time", "modelled"), ("", "round_time", "modelled"),
+    ("", "local_accuracy", "counted"), ("", "local_loss", "counted"), ("", "saturated", "counted"),
+)  # fmt: skip
+_COHORT = (("accuracy", "counted"), ("loss", "counted"), ("elapsed", "modelled"))
+_VARIANTS = ("int8", "float32")
+
+
+def main() -> int:
+    """Returns the exit code: 1 when a limit is missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.benchmarks.store", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=10_000, help="of each run")
+    parser.add_argument("--output", type=Path, metavar="FILE.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="store-") as folder:
+        found = measure(Path(folder) / "results.db", options.runs, options.rows)
+    write_document(options.output, "store", found)
+    rows = [(name, f"{seconds:.3f} s", f"{limit:g} s") for name, seconds, limit in found["times"]]
+    print(f"{found['runs']} runs, {found['rows']:,} rows, {found['bytes'] / 1e6:,.0f} MB; a run of "
+          f"{options.rows:,} rows is added in {found['add_s']:.2f} s\n")  # fmt: skip
+    print(table(("what", "took", "limit"), rows))
+    return int(any(seconds > limit for _, seconds, limit in found["times"]))
+
+
+def measure(path: Path, runs: int, rows: int) -> dict[str, Any]:
+    """Fills a store and asks it."""
+    with Store.open(path) as store, Reporter() as reporter:
+        added = _fill(store, runs, rows, reporter)
+    times: list[tuple[str, float, float]] = []
+
+    def timed(name: str, limit: float, call: Callable[[Store], object]) -> None:
+        """Of a store that was just opened, as commands do."""
+        begun = time.monotonic()
+        with Store.open(path) as store:
+            call(store)
+        times.append((name, time.monotonic() - begun, limit))
+
+    middle = f"night-{runs // 2:05}"
+    timed("all runs", QUERY_LIMIT_S, queries.runs)
+    timed("all boards", QUERY_LIMIT_S, queries.boards)
+    timed("all builds", QUERY_LIMIT_S, queries.builds)
+    timed("every row of a run", QUERY_LIMIT_S, lambda store: queries.measurements(store, middle))
+    timed("a metric of a run", QUERY_LIMIT_S, lambda store: queries.measurements(store, middle, metric="accuracy"))
+    timed(
+        "a metric over all runs, every kind of board",
+        QUERY_LIMIT_S,
+        lambda store: queries.trends(store, metric="energy"),
+    )
+    timed("a metric over all runs, one kind of board", QUERY_LIMIT_S,
+          lambda store: queries.trends(store, metric="instructions", env="microbit"))  # fmt: skip
+    timed("all metrics of the last 30 runs", QUERY_LIMIT_S, lambda store: queries.trends(store, last=30))
+    with Store.open(path) as store:
+        figures = len(queries.measurements(store, middle))
+    return {
+        "runs": runs, "rows": runs * figures, "bytes": path.stat().st_size, "add_s": statistics.median(added),
+        "times": times,
+    }  # fmt: skip
+
+
+def _fill(store: Store, runs: int, rows: int, reporter: Reporter) -> list[float]:
+    frame = _frame(rows)
+    took: list[float] = []
+
+    @event.listens_for(store.engine, "connect")
+    def _careless(connection: Any, _record: object) -> None:
+        if len(took) >= _TIMED:
+            connection.execute("PRAGMA synchronous = OFF")
+
+    for number in range(runs):
+        if number == _TIMED:
+            store.close()  # the next connection is the careless one
+        begun = time.monotonic()
+        store.add_table(run_row(_document(number)), _of_run(frame, number), f"digest-{number}")
+        if number < _TIMED:
+            took.append(time.monotonic() - begun)
+        reporter.count("runs", number + 1, runs)
+    return took
+
+
+def _document(number: int) -> dict[str, Any]:
+    started = datetime(2024, 1, 1, 1, tzinfo=UTC) + timedelta(days=number)
+    return {
+        "schema": 1, "run": f"night-{number:05}", "experiment": {"name": "night"}, "seed": 1,
+        "started": started.isoformat(), "finished": (started + timedelta(minutes=5)).isoformat(),
+        "environment": {"revision": f"{number // 3:040x}"},
+        "boards": [{"name": name, "env": env, "ram_bytes": 131072} for name, env in _BOARDS.items()],
+        "variants": {name: {"program": f"night_{name}", "plan_id": f"{number // 10:016x}"} for name in _VARIANTS},
+    }  # fmt: skip
+
+
+def _frame(rows: int) -> pd.DataFrame:
+    """The figures of a run: of so many rounds that there are so many rows."""
+    per_round = len(_VARIANTS) * (len(_BOARDS) * len(_FIGURES) + len(_COHORT))
+    records = [
+        (variant, board, f"client-{place}", round_, phase, metric, kind)
+        for round_ in range(1, -(-rows // per_round) + 1)
+        for variant in _VARIANTS
+        for place, board in enumerate(_BOARDS, start=1)
+        for phase, metric, kind in _FIGURES
+    ]
+    records += [
+        (variant, "", "", round_, "", metric, kind)
+        for round_ in range(1, -(-rows // per_round) + 1)
+        for variant in _VARIANTS
+        for metric, kind in _COHORT
+    ]
+    frame = pd.DataFrame(records, columns=["variant", "board", "client", "round", "phase", "metric", "kind"])
+    frame = frame.sort_values("round", kind="stable").head(rows).reset_index(drop=True)
+    return frame.assign(unit=frame["metric"].map(UNITS))
+
+
+def _of_run(frame: pd.DataFrame, number: int) -> pd.DataFrame:
+    values = np.random.default_rng(number).normal(1000.0, 10.0, len(frame))
+    return frame.assign(run=f"night-{number:05}", value=values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

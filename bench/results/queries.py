@@ -1,0 +1,148 @@
+"""What can be asked of a result store; answers are pandas frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from sqlalchemy import Select, func, select
+
+from bench.errors import ConfigError
+from bench.results.database import Store
+from bench.results.schema import (
+    BOARD,
+    BUILD,
+    MEASUREMENT,
+    REVISION,
+    RUN,
+    RUN_BOARD,
+    RUN_BUILD,
+    SERIES,
+    SUMMARY,
+    TREND,
+)
+from bench.results.store import Run
+from bench.results.table import COLUMNS, UNITS, rows_of
+
+
+def runs(store: Store, *, experiment: str | None = None, revision: str | None = None) -> pd.DataFrame:
+    """A row for each run, oldest first: `run, experiment, started, finished, failed_checks, seed, command, rack, sha,
+    dirty`."""
+    query = select(
+        RUN.c.name.label("run"), RUN.c.experiment, RUN.c.started, RUN.c.finished, RUN.c.failed_checks, RUN.c.seed,
+        RUN.c.command, RUN.c.rack, REVISION.c.sha, REVISION.c.dirty,
+    ).join(REVISION)  # fmt: skip
+    if experiment is not None:
+        query = query.where(RUN.c.experiment == experiment)
+    if revision is not None:
+        query = query.where(REVISION.c.sha.startswith(revision, autoescape=True))
+    return _frame(store, query.order_by(RUN.c.started, RUN.c.id))
+
+
+def boards(store: Store) -> pd.DataFrame:
+    """A row for each state in which a board was seen (probe, its firmware, supply), with its number of runs."""
+    query = (
+        select(
+            BOARD.c.name.label("board"), BOARD.c.env, BOARD.c.core, BOARD.c.ram_bytes, BOARD.c.physical, BOARD.c.probe,
+            BOARD.c.probe_firmware, BOARD.c.supply, func.count().label("runs"), func.min(RUN.c.started).label("first"),
+            func.max(RUN.c.started).label("last"),
+        )
+        .join(RUN_BOARD, RUN_BOARD.c.board_id == BOARD.c.id)
+        .join(RUN, RUN.c.id == RUN_BOARD.c.run_id)
+        .group_by(*BOARD.columns)
+        .order_by(BOARD.c.name, func.min(RUN.c.started))
+    )  # fmt: skip
+    return _frame(store, query)
+
+
+def builds(store: Store) -> pd.DataFrame:
+    """A row for each program that ran, by its plan id, with its number of runs."""
+    query = (
+        select(
+            BUILD.c.program, BUILD.c.plan, BUILD.c.model, BUILD.c.scheme, BUILD.c.dtype, BUILD.c.strategy,
+            func.count().label("runs"), func.min(RUN.c.started).label("first"), func.max(RUN.c.started).label("last"),
+        )
+        .join(RUN_BUILD, RUN_BUILD.c.build_id == BUILD.c.id)
+        .join(RUN, RUN.c.id == RUN_BUILD.c.run_id)
+        .group_by(*BUILD.columns)
+        .order_by(BUILD.c.program, func.min(RUN.c.started))
+    )  # fmt: skip
+    return _frame(store, query)
+
+
+def measurements(store: Store, run: str, *, metric: str | None = None, variant: str | None = None) -> pd.DataFrame:
+    """A run's rows, with the columns of measurements.csv. Raises ConfigError where there is no such run."""
+    keys = _frame(store, select(RUN.c.id).where(RUN.c.name == run))["id"]
+    if keys.empty:
+        raise ConfigError(f"result store {store.where}: no run of the name {run}: `bench store list` shows them")
+    query = (
+        select(SERIES, MEASUREMENT.c.round, MEASUREMENT.c.value)
+        .join(SERIES, SERIES.c.id == MEASUREMENT.c.series_id)
+        .where(MEASUREMENT.c.run_id == int(keys[0]))
+        .order_by(MEASUREMENT.c.series_id, MEASUREMENT.c.round)
+    )
+    if metric is not None:
+        query = query.where(SERIES.c.metric == metric)
+    if variant is not None:
+        query = query.where(SERIES.c.variant == variant)
+    table = _frame(store, query)
+    return table.assign(run=run, unit=table["metric"].map(UNITS))[list(COLUMNS)]
+
+
+def load_stored(store: Store, run: str) -> Run:
+    """A run as its folder would give it. Raises ConfigError where there is no such run."""
+    table = measurements(store, run)
+    with store.reading() as connection:
+        document = connection.execute(select(RUN.c.document).where(RUN.c.name == run)).scalar_one()
+    return Run(Path(run), json.loads(document), tuple(rows_of(table)))
+
+
+def trends(
+    store: Store,
+    *,
+    experiment: str | None = None,
+    metric: str | None = None,
+    env: str | None = None,
+    last: int | None = None,
+) -> pd.DataFrame:
+    """How figures went from run to run, by kind of board: `experiment, variant, env, phase, metric, kind, run, started,
+    sha, value`, oldest first. `env` is empty for figures of the cohort.
+
+    Args:
+        store: where from.
+        experiment: of this name alone.
+        metric: this one alone.
+        env: on this kind of board alone; "" is the cohort.
+        last: of each experiment's newest runs only.
+    """
+    query = (
+        select(
+            TREND.c.experiment, TREND.c.variant, TREND.c.env, TREND.c.phase, TREND.c.metric, TREND.c.kind,
+            RUN.c.name.label("run"), RUN.c.started, REVISION.c.sha, SUMMARY.c.value,
+        )
+        .join(SUMMARY, SUMMARY.c.trend_id == TREND.c.id)
+        .join(RUN, RUN.c.id == SUMMARY.c.run_id)
+        .join(REVISION, REVISION.c.id == RUN.c.revision_id)
+        .order_by(RUN.c.started, RUN.c.id, TREND.c.id)
+    )  # fmt: skip
+    for column, wanted in ((TREND.c.experiment, experiment), (TREND.c.metric, metric), (TREND.c.env, env)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if last is not None:
+        newest = select(
+            RUN.c.id,
+            func.row_number()
+            .over(partition_by=RUN.c.experiment, order_by=(RUN.c.started.desc(), RUN.c.id.desc()))
+            .label("place"),
+        ).subquery()
+        query = query.join(newest, newest.c.id == RUN.c.id).where(newest.c.place <= last)
+    return _frame(store, query)
+
+
+def _frame(store: Store, query: Select[tuple[object, ...]]) -> pd.DataFrame:
+    with store.reading() as connection:
+        answer = connection.execute(query)
+        columns = list(answer.keys())
+        # A row of SQLAlchemy's has its columns as attributes, and pandas looks for one called dtype.
+        return pd.DataFrame.from_records([tuple(row) for row in answer], columns=columns)

@@ -1,0 +1,132 @@
+"""`bench nightly` and `bench regressions`."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from bench.errors import ConfigError, InfrastructureError
+from bench.progress import Reporter
+from bench.verbs import rack_inventory
+from bench.verbs_store import store_of
+
+
+def nightly(options: Namespace) -> int:
+    """`bench nightly`: 1 when there are regressions, else 3 when a cell failed."""
+    from bench.experiment.setting import boards_of
+    from bench.nightly.command import Command
+    from bench.nightly.matrix import SHIPPED, Cell, cells, load_night
+    from bench.nightly.night import Night, Told
+    from bench.results.database import Store
+
+    path = options.file or SHIPPED
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such nightly file; without one, `bench nightly` takes the one that ships")
+    night_file = load_night(path)
+    inventory = rack_inventory(options)
+    matrix = cells(path, night_file, [entry.name for entry in inventory.boards])
+
+    def boards(cell: Cell) -> list[tuple[str, str]]:
+        entries = inventory.select(boards_of(cell.experiment, inventory, given=True))
+        return [(entry.name, entry.env) for entry in entries]
+
+    if options.list:
+        return _list(options, {cell.name: boards(cell) for cell in matrix})
+    minutes = night_file.minutes if options.minutes is None else options.minutes
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"--minutes {minutes:g}: a number above 0")
+    store_name = store_of(options)
+    with Reporter() as reporter, Store.open(store_name) as store:
+        begin = Night.unfinished if options.resume else Night.new
+        night = begin(options.reports, night_file.name, matrix)
+        reporter.say(f"night {night.state.night}: {len(matrix)} cells" + (f", {minutes:g} minutes" if minutes else ""))
+        command = Command(options.reports, inventory.path, options.state, str(store_name))
+        told = Told(reporter.say, reporter.count)
+        outcome = night.run(store, command, night_file.compare.rule, boards, minutes=minutes, told=told)
+    failed = outcome.count("failed")
+    document = {
+        "night": outcome.state.night,
+        "folder": str(outcome.folder),
+        "cells": {name: vars(state) for name, state in outcome.state.cells.items()},
+        "regressions": _records(outcome.regressions),
+        "unconfirmed": list(outcome.suspects),
+    }
+    if options.json:
+        print(json.dumps(document, indent=2), flush=True)
+    else:
+        left = outcome.count("no time") + outcome.count("cut")
+        print(f"night {outcome.state.night}: {outcome.count('done')} cells ran, {failed} failed, {left} left out")
+        _show(outcome.regressions)
+    return 1 if len(outcome.regressions) else InfrastructureError.exit_code if failed else 0
+
+
+def regressions(options: Namespace) -> int:
+    """`bench regressions`: 1 when any is open."""
+    from bench.results.database import Store
+    from bench.results.nights import accept, findings
+
+    with Store.open(store_of(options)) as store:
+        if options.accept:
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            accept(store, options.accept, options.because or "", at)
+        found = findings(store, states=None if options.all else ("open",))
+    if options.json:
+        print(json.dumps(_records(found), indent=2), flush=True)
+    else:
+        _show(found, states=options.all)
+    return int(bool((found["state"] == "open").any()))
+
+
+def _list(options: Namespace, matrix: dict[str, list[tuple[str, str]]]) -> int:
+    if options.json:
+        print(json.dumps({name: [board for board, _ in boards] for name, boards in matrix.items()}, indent=2))
+        return 0
+    for name, boards in matrix.items():
+        print(f"{name}: {', '.join(board for board, _ in boards)}")
+    return 0
+
+
+_COLUMNS = (
+    "finding", "night", "cell", "variant", "env", "phase", "metric", "kind", "direction", "how", "state", "before",
+    "after", "tolerance", "closed", "note", "sha",
+)  # fmt: skip
+
+
+def _records(found: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = found[list(_COLUMNS)].to_dict("records")
+    return [{key: None if value is None or value != value else value for key, value in row.items()} for row in rows]
+
+
+def _show(found: pd.DataFrame, *, states: bool = False) -> None:
+    if found.empty:
+        print("no regressions" if not states else "nothing was found yet")
+        return
+    table = Table(box=None, pad_edge=False)
+    heads = ["id", "since", "cell, variant", "board", "figure", "before", "after", "change", "seen by"]
+    for head in [*heads, *(["state"] if states else [])]:
+        table.add_column(head, overflow="fold", justify="right" if head in ("before", "after", "change") else "left")
+    for row in _records(found):
+        figure = " ".join(part for part in (row["metric"], row["phase"]) if part)
+        if row["kind"] == "modelled":
+            figure += " (modelled)"
+        state = [f"{row['direction']}, {row['state']}"] if states else []
+        table.add_row(
+            str(row["finding"]), row["night"], f"{row['cell']}, {row['variant']}", row["env"] or "cohort", figure,
+            f"{row['before']:,.6g}", f"{row['after']:,.6g}", change_of(row["before"], row["after"]), row["how"], *state,
+        )  # fmt: skip
+    Console().print(table)
+    if (found["state"] == "open").any():
+        print(
+            "what is mended goes by itself; `bench regressions --accept ID --because '...'` makes the new figure right"
+        )
+
+
+def change_of(before: float, after: float) -> str:
+    """As a share, or the difference where there was nothing before."""
+    return f"{100 * (after - before) / abs(before):+.2f} %" if before else f"{after - before:+,.6g}"
