@@ -68,13 +68,16 @@ def run(
         log_dir=folder / "logs",
     ) as opened:
         reporter.say(f"run {folder.name}: {len(opened.boards)} boards of {setting.inventory.path}")
+        for board in opened.boards.values():
+            board.on_recovery = lambda found: journal.record("recovery", **found.document())
         for variant in setting.experiment.model.variants:
             done = journal.last_round(variant.name)
             if done is not None and done.state and done.state["simulation"]["core"]["finished"] is not None:
                 continue  # a resumed run has nothing left to do here: its boards are not flashed for it
             _prepare_boards(setting, variant, opened, reporter)
             clients = _clients(setting, variant, opened)
-            federate(setting, variant, clients, _boards_of(setting, opened), journal, folder.name, reporter)
+            boards = _boards_of(setting, opened)
+            federate(setting, variant, clients, boards, journal, folder.name, reporter, opened.watched)
         rows += journal.rows()
         if setting.experiment.central:
             for variant in setting.experiment.model.variants:

@@ -6,20 +6,19 @@ import threading
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.errors import DeviceError
+from bench.errors import DeviceError, InfrastructureError
 from bench.federation.client import ClientState, Figure, Progress, Trained, TrainJob
 from bench.federation.update_codec import UpdateCodec
 from bench.link.counters import CounterCheck, Counters
 from bench.link.device import Device
 from bench.link.messages import Stats, TrainResult
-from bench.link.session import BoardReset, BoardSilent, Refused
 from bench.meters.modelled import BoardRound
 from bench.model.plan import Plan
 from bench.rack.board import Board
 
 _SLICE = 100  # steps a TRAIN request: a lost one is noticed early; fixed, so that bytes repeat exactly
 _CYCLES_PER_MAC = 60  # an upper bound for time-outs: twice what the slowest core needs
-_MARGIN_S = 10.0
+_MARGIN_S = 2.0  # so that a lost request is sent again soon
 _INSTRUCTIONS_PER_MAC = 0.25  # a lower bound: a core with SIMD makes two products an instruction
 
 
@@ -124,7 +123,7 @@ class BoardClient:
         return per_mac * macs / manifest.core_hz + travels * 10 / manifest.baud
 
     def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
-        """Trains on the board; when it resets, falls silent or refuses in between, once more after its recovery.
+        """Trains on the board; when that fails, whatever the board or its line did, once more after its recovery.
 
         Raises BenchError: it fails twice, does not come back, or `cancelled` was set.
         """
@@ -134,11 +133,11 @@ class BoardClient:
         try:
             try:
                 work = self._work(job, progress, cancelled)
-            except (BoardReset, BoardSilent, Refused) as error:
+            except (InfrastructureError, DeviceError) as error:
                 if cancelled.is_set():
                     raise
                 self._board.log(f"{self._name}: {error}; trying once more")
-                self._board.recover(cancelled)
+                self._board.recover(cancelled, reason=str(error))
                 work = self._work(job, progress, cancelled)
         finally:
             self._board.exclusive.release()
@@ -147,7 +146,7 @@ class BoardClient:
     def recover(self) -> None:
         """Brings the board back. Raises InfrastructureError."""
         with self._board.exclusive:
-            self._board.recover()
+            self._board.recover(reason=f"{self._name} failed, or did not answer in time")
 
     def _work(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> _Work:
         device = self._device(cancelled)
