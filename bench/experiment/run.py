@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from bench.build import build
 from bench.data import partition
@@ -74,8 +75,8 @@ def run(
             done = journal.last_round(variant.name)
             if done is not None and done.state and done.state["simulation"]["core"]["finished"] is not None:
                 continue  # a resumed run has nothing left to do here: its boards are not flashed for it
-            _prepare_boards(setting, variant, opened, reporter)
-            clients = _clients(setting, variant, opened)
+            prepare_boards(setting, variant, opened, reporter)
+            clients = clients_of(setting, variant, opened)
             boards = _boards_of(setting, opened)
             federate(setting, variant, clients, boards, journal, folder.name, reporter, opened.watched)
         rows += journal.rows()
@@ -105,7 +106,15 @@ def _run_folder(reports: Path, setting: Setting, resume: bool, started: datetime
     return unfinished[-1]
 
 
-def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Reporter) -> None:
+class Steps(Protocol):
+    """Who is told of what is done to boards."""
+
+    def say(self, text: str, /) -> None: ...
+
+    def board_step(self, board: str, text: str, /) -> None: ...
+
+
+def prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Steps) -> None:
     """Builds the images of a variant and brings them and the shards onto its boards, all at the same time."""
     streamed = setting.experiment.data.placement == "stream"
     seats = setting.cohort.seats[variant.name]
@@ -124,7 +133,8 @@ def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Re
     at_once(boards, bring, cancelled)
 
 
-def _clients(setting: Setting, variant: Variant, rack: Rack) -> list[BoardClient]:
+def clients_of(setting: Setting, variant: Variant, rack: Rack) -> list[BoardClient]:
+    """A variant's clients, on their boards."""
     plan, codec = setting.engines[variant.name].plan, setting.codec(variant)
     update = setting.experiment.update_of(variant)
     streamed = setting.experiment.data.placement == "stream"
