@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from bench.build import build
 from bench.data import partition
@@ -106,15 +105,7 @@ def _run_folder(reports: Path, setting: Setting, resume: bool, started: datetime
     return unfinished[-1]
 
 
-class Steps(Protocol):
-    """Who is told of what is done to boards."""
-
-    def say(self, text: str, /) -> None: ...
-
-    def board_step(self, board: str, text: str, /) -> None: ...
-
-
-def prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Steps) -> None:
+def prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Reporter) -> None:
     """Builds the images of a variant and brings them and the shards onto its boards, all at the same time."""
     streamed = setting.experiment.data.placement == "stream"
     seats = setting.cohort.seats[variant.name]

@@ -267,6 +267,8 @@ class Session:
         self.counters.wire_up += event.wire_bytes
         if awaited is not None and _answers(event.frame, awaited):
             self._last_reply_bytes = event.wire_bytes
+            # A delimiter that noise has made or taken is no part of the reply.
+            self.counters.retransmitted_up += event.wire_bytes - len(event.frame.encode())
             return event.frame
         self.counters.retransmitted_up += event.wire_bytes
         if event.frame.version != VERSION:

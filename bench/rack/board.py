@@ -205,6 +205,11 @@ class Board:
             self.log("what the board reports is not what was flashed")
         raise self._not_taken(descriptor)
 
+    def restore(self, cancelled: threading.Event | None = None) -> None:
+        """Flashes what was flashed last, if it is there no more; a quarantine ends. Errors as for `flash`."""
+        if self._flashed is not None:
+            self.flash(*self._flashed, cancelled=cancelled)
+
     def reset(self, cancelled: threading.Event | None = None) -> Hello:
         """Resets through the probe and waits for the boot. Raises InfrastructureError."""
         self.device()  # the line is open before the reset, so that the boot log is kept

@@ -252,10 +252,7 @@ class BoardClient:
         return result
 
     def _trained(self, job: TrainJob, work: _Work) -> Trained:
-        wire = sum(
-            counted.wire_up + counted.wire_down - counted.retransmitted_up - counted.retransmitted_down
-            for counted in work.counters.values()
-        )
+        wire = sum(counted.needed_up + counted.needed_down for counted in work.counters.values())
         cycles = work.result.cycles if work.instructions is None and self._board.physical else 0
         busy = BoardRound(
             self._board.name, self._board.manifest, work.instructions or 0, cycles, wire, work.result.samples
@@ -304,10 +301,10 @@ def _figures(work: _Work, physical: bool) -> list[Figure]:
         traffic = {
             "payload_up": counted.payload_up,
             "payload_down": counted.payload_down,
-            "wire_up": counted.wire_up - counted.retransmitted_up,
-            "wire_down": counted.wire_down - counted.retransmitted_down,
-            "retransmitted_up": counted.retransmitted_up,
-            "retransmitted_down": counted.retransmitted_down,
+            "wire_up": counted.needed_up,
+            "wire_down": counted.needed_down,
+            "retransmitted_up": counted.retransmitted_up + counted.void_up,
+            "retransmitted_down": counted.retransmitted_down + counted.void_down,
         }
         rows += [Figure(metric, value, "counted", phase) for metric, value in traffic.items()]
     figures = {

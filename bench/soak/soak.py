@@ -19,7 +19,8 @@ from bench.experiment.run import clients_of, prepare_boards
 from bench.experiment.setting import Setting, prepare
 from bench.progress import Reporter
 from bench.rack import image as images
-from bench.rack.rack import Rack
+from bench.rack.board import Board
+from bench.rack.rack import Rack, at_once
 from bench.results.files import write_atomically
 from bench.soak.boards import Injector
 from bench.soak.disk import DiskFull, mark, started
@@ -131,7 +132,7 @@ class _Soak:
             self._rack,
             clients_of(self._setting, self._variant, self._rack),
             DiskFull(),
-            lambda: prepare_boards(self._setting, self._variant, self._rack, _Quiet()),
+            lambda: at_once(list(self._rack.boards.values()), Board.restore),
         )
         meters = MeterBench(Queue(self._meters))
         due, limit_s = len(self._meters), 60 * (self._settings.minutes or float("inf"))
@@ -185,14 +186,6 @@ class _Soak:
             path.write_bytes(images.renamed(built[entry.env].read_bytes(), b"another!"))
             found[entry.name] = path
         return found
-
-
-class _Quiet:
-    """Told of steps that nobody needs to see."""
-
-    def say(self, text: str) -> None: ...
-
-    def board_step(self, board: str, text: str) -> None: ...
 
 
 class _Store:
