@@ -105,8 +105,9 @@ def _run_folder(reports: Path, setting: Setting, resume: bool, started: datetime
     return unfinished[-1]
 
 
-def prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Reporter) -> None:
-    """Builds the images of a variant and brings them and the shards onto its boards, all at the same time."""
+def prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Reporter) -> dict[str, Path]:
+    """Builds the images of a variant, brings them and the shards onto its boards, all at the same time, and returns the
+    images by environment."""
     streamed = setting.experiment.data.placement == "stream"
     seats = setting.cohort.seats[variant.name]
     boards = [board for board in rack.boards.values() if any(seat.board == board.name for seat in seats)]
@@ -122,6 +123,7 @@ def prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Rep
         )
 
     at_once(boards, bring, cancelled)
+    return images
 
 
 def clients_of(setting: Setting, variant: Variant, rack: Rack) -> list[BoardClient]:

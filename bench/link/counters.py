@@ -13,9 +13,9 @@ class Counters:
 
     `payload_*`: payloads of requests sent and replies accepted, each once. `wire_*`: all bytes, delimiter to delimiter.
     `retransmitted_down`: of these, requests sent again. `retransmitted_up`: of these, bytes that brought nothing new:
-    replies to requests answered before, and corrupt frames. `void_*`: of these, questions that had to be asked anew, and
-    their answers, whose payloads are not counted either. `corrupt` and `frames_*` are numbers of frames, `log` bytes of
-    text.
+    replies to requests answered before, and corrupt frames. `void_*`: of these, questions that had to be asked anew,
+    and their answers, whose payloads are not counted either. `corrupt` and `frames_*` are numbers of frames, `log` is
+    bytes of text.
     """
 
     payload_up: int = 0

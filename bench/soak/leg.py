@@ -138,7 +138,12 @@ def run_leg(
     setting = scene.of(seed)
     host_of = {client.name: client.host for client in scene.clients}
     full = _FullDisk(scene.disk, disk_fault, folder)
-    watch = _Watch(lambda client: injector.worked(host_of[client]), full.round_finished)
+
+    def worked(client: str) -> None:
+        injector.worked(host_of[client])
+        full.worked()
+
+    watch = _Watch(worked, full.round_finished)
     injector.start()
     try:
         journal = _under_faults(scene, setting, watch, folder / "faults")
@@ -182,15 +187,8 @@ class _FullDisk:
         self.injected: Injected | None = None
 
     def round_finished(self, round_: int) -> None:
-        """Strikes when its round has come; is over when a later one has been written."""
-        if self._planned is None:
-            return
-        if self.injected is not None:
-            if not self.injected.rung:
-                seconds = round(time.monotonic() - self._begun, 3)
-                self.injected = replace(self.injected, rung=RESUME, seconds=seconds)
-            return
-        if round_ < self._after:
+        """Strikes when its round has come."""
+        if self._planned is None or self.injected is not None or round_ < self._after:
             return
         state = max(path.stat().st_size for path in self._folder.glob("*-?????.json"))
         journal = (self._folder / "journal.jsonl").stat().st_size
@@ -200,6 +198,12 @@ class _FullDisk:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.injected = Injected(self._planned.number, DISK, "", at, {"limit": limit, "round": round_})
         self._disk.strike(limit)
+
+    def worked(self) -> None:
+        """An update is acknowledged: if there is room again, the run has been resumed."""
+        if self.injected is not None and not self.injected.rung and not self._disk.struck:
+            seconds = round(time.monotonic() - self._begun, 3)
+            self.injected = replace(self.injected, rung=RESUME, seconds=seconds)
 
 
 def _under_faults(scene: Scene, setting: Setting, watch: _Watch, folder: Path) -> Journal:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.build import build
 from bench.errors import ConfigError
 from bench.experiment.run import clients_of, prepare_boards
 from bench.experiment.setting import Setting, prepare
@@ -125,8 +124,8 @@ class _Soak:
 
     def run(self, begun: float) -> None:
         """Legs, until nothing is left of the plan or the time is up."""
-        prepare_boards(self._setting, self._variant, self._rack, self._reporter)
-        wrong = self._wrong_images()
+        built = prepare_boards(self._setting, self._variant, self._rack, self._reporter)
+        wrong = self._wrong_images(built)
         scene = Scene(
             self._setting,
             self._rack,
@@ -176,10 +175,8 @@ class _Soak:
         with suppress(OSError):  # progress on a disk that is full on purpose
             self._reporter.count("faults", min(struck, self._count), self._count)
 
-    def _wrong_images(self) -> dict[str, Path]:
+    def _wrong_images(self, built: Mapping[str, Path]) -> dict[str, Path]:
         """By board: its image but for the program's name, so another build, as its id says."""
-        program = self._setting.engines[self._variant.name].plan.name
-        built = build([entry.env for entry in self._setting.entries], program, self._reporter.say)
         found = {}
         for entry in self._setting.entries:
             path = self._store.folder / f"wrong-{entry.name}.bin"

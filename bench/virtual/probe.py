@@ -25,6 +25,7 @@ PROTOCOL_VERSION = 1
 GENERAL_ERROR, PROBE_ERROR, TRANSFER_FAULT = 1, 3, 12
 _MAX_LINE = 64 << 20
 _SEND_TIMEOUT_S = 10.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PROTOCOLS = ("DEFAULT", "SWD", "JTAG")
 _BLOCK_LIMIT = 64 << 20
 _CHUNK = 65536
@@ -219,6 +220,9 @@ class ProbeServer:
 
     def unplug(self) -> None:
         """The probe is gone: whoever talks to it is cut off, and nobody finds it."""
+        if self._client is not None:
+            # With an error, as on USB: pyOCD waits for ever at the end of a connection that was closed in good order.
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._drop()
         for turned_away in list(self._turned_away.values()):
             self._close_turned_away(turned_away)
