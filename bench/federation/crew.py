@@ -117,7 +117,6 @@ class Crew:
 
     def begin(self, name: str, number: int, job: TrainJob) -> Work:
         """Asks a client to do a job, and returns at once."""
-        self.check()
         client = self._clients[name]
         work = Work(client, number, job, time.monotonic())
 
@@ -127,6 +126,7 @@ class Crew:
 
         def fit() -> None:
             if work.cancelled.is_set():
+                work.outcome.set_exception(DeviceError(f"{name}: cancelled before it began"))
                 return
             try:
                 work.outcome.set_result(client.fit(job, progress, work.cancelled))
@@ -138,6 +138,8 @@ class Crew:
                 self._events.put(work)
 
         self._under_way.add(work)
+        if self._aborted is not None:
+            work.cancelled.set()
         self._host(client).ask(fit)
         return work
 
