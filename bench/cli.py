@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from bench import verbs, verbs_choose, verbs_energy, verbs_lab, verbs_model, verbs_place
+from bench import verbs, verbs_choose, verbs_energy, verbs_lab, verbs_model, verbs_place, verbs_soak
 from bench.build import project_root
 from bench.cli_results import ResultVerbs
 from bench.compiler.scheme import scheme_help
@@ -128,6 +128,20 @@ examples:
   bench run demo --rack hosts/lab.yaml --json       on your boards; the run's document on standard output
   bench run ftte                                    few parameters in four bits, semi-asynchronous, beside FedAvg
   bench run my.toml --resume                        go on after a power cut: finished server steps are not run again
+"""
+_SOAK_EXAMPLES = """\
+Federated rounds on virtual boards while things go wrong on purpose: bit flips, drops, noise, stalls and disconnects of
+the line; resets, hangs, hard faults, slow boards, wrong builds, power that fails in mid-flash, probes that disappear,
+meters that freeze, a full disk. A leg of eight rounds is run again without faults, less the updates that did not come:
+weights and figures must be the same. Which faults, in which order and with which details, is drawn by the seed; when
+they strike depends on what the line carries. Each leg is kept when it ends.
+
+examples:
+  bench soak --count 200                                  some minutes; a table of faults and what healed them
+  bench soak --faults hang,probe-gone --count 20 --json   the costly rungs of the ladder alone
+  bench soak --count 10000 --seed 7                       and after Ctrl-C:  bench soak --count 10000 --seed 7 --resume
+
+exit code 0 if every fault was recovered, and nothing was lost, counted twice, left hanging or wrong; else 1
 """
 
 
@@ -343,10 +357,19 @@ def _add_runs(verbs_: argparse._SubParsersAction[_Parser], results: ResultVerbs)
     run.add_argument("--model", metavar="MODEL", help="a zoo name or an ONNX file in place of the experiment's model")
     run.add_argument("--scheme", help="an update scheme in place of those of the experiment's variants")
     run.set_defaults(call=verbs.run)
+    soak = verbs_.add_parser(
+        "soak", help="federated rounds under faults on purpose: is anything lost?", **_with(_SOAK_EXAMPLES)
+    )
+    soak.add_argument("--faults", default="all", metavar="all|LIST", help="kinds, with commas between; default: all")
+    soak.add_argument("--count", type=int, default=200, metavar="N", help="of faults; default: %(default)s")
+    soak.add_argument("--minutes", type=float, metavar="M", help="begin no leg after so long")
+    soak.add_argument("--seed", type=int, default=1, help="decides faults and data; default: %(default)s")
+    soak.add_argument("--resume", action="store_true", help="go on with the newest one of these that was not finished")
+    soak.set_defaults(call=verbs_soak.soak)
     report = verbs_.add_parser("report", help="write a run's report again and show its summary")
     report.add_argument("run", nargs="?", help="a run's name or folder; the newest if absent")
     report.set_defaults(call=verbs.report)
-    for verb in (run, report):
+    for verb in (run, report, soak):
         results.reports(verb)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from bench.data.fashion_mnist import Dataset
+from bench.errors import InfrastructureError
 from bench.experiment.config import Variant
 from bench.experiment.setting import Setting
 from bench.federation.client import Client, ClientState
@@ -23,6 +25,12 @@ from bench.model.flat import flat, unflat
 from bench.model.plan import Plan, load_initial
 from bench.rack.board import Board
 from bench.results.table import Measurement, Recorder
+
+Watched = Callable[[Callable[[InfrastructureError], None]], AbstractContextManager[None]]
+
+
+def _unwatched(_abort: Callable[[InfrastructureError], None]) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class PlanModel:
@@ -57,8 +65,12 @@ def federate(
     journal: Journal,
     run: str,
     observer: Observer,
+    watched: Watched = _unwatched,
 ) -> None:
-    """Runs a variant's federation over its clients; every finished round is in the journal."""
+    """Runs a variant's federation over its clients; every finished round is in the journal.
+
+    `watched` is entered with what ends the run, see FederatedRun.abort.
+    """
     experiment = setting.experiment
     engine = setting.engines[variant.name]
     federation = experiment.federation_of(variant, len(clients))
@@ -74,7 +86,7 @@ def federate(
         took_s = None if step.in_rounds else step.took_s
         return figures + modelled_round(recorder, _board_rounds(boards, step.rows), took_s)
 
-    FederatedRun(
+    federated = FederatedRun(
         Recorder(run, variant.name),
         clients,
         federation.settings,
@@ -86,7 +98,9 @@ def federate(
         deadline_s=federation.deadline_s,
         seed=experiment.seed,
         clock=federation.clock,
-    ).run(flat(engine.plan, load_initial(engine.plan.name)))
+    )
+    with watched(federated.abort):
+        federated.run(flat(engine.plan, load_initial(engine.plan.name)))
 
 
 def central(setting: Setting, variant: Variant, run: str, rounds: int) -> list[Measurement]:

@@ -68,13 +68,16 @@ def run(
         log_dir=folder / "logs",
     ) as opened:
         reporter.say(f"run {folder.name}: {len(opened.boards)} boards of {setting.inventory.path}")
+        for board in opened.boards.values():
+            board.on_recovery = lambda found: journal.record("recovery", **found.document())
         for variant in setting.experiment.model.variants:
             done = journal.last_round(variant.name)
             if done is not None and done.state and done.state["simulation"]["core"]["finished"] is not None:
                 continue  # a resumed run has nothing left to do here: its boards are not flashed for it
-            _prepare_boards(setting, variant, opened, reporter)
-            clients = _clients(setting, variant, opened)
-            federate(setting, variant, clients, _boards_of(setting, opened), journal, folder.name, reporter)
+            prepare_boards(setting, variant, opened, reporter)
+            clients = clients_of(setting, variant, opened)
+            boards = _boards_of(setting, opened)
+            federate(setting, variant, clients, boards, journal, folder.name, reporter, opened.watched)
         rows += journal.rows()
         if setting.experiment.central:
             for variant in setting.experiment.model.variants:
@@ -102,8 +105,9 @@ def _run_folder(reports: Path, setting: Setting, resume: bool, started: datetime
     return unfinished[-1]
 
 
-def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Reporter) -> None:
-    """Builds the images of a variant and brings them and the shards onto its boards, all at the same time."""
+def prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Reporter) -> dict[str, Path]:
+    """Builds the images of a variant, brings them and the shards onto its boards, all at the same time, and returns the
+    images by environment."""
     streamed = setting.experiment.data.placement == "stream"
     seats = setting.cohort.seats[variant.name]
     boards = [board for board in rack.boards.values() if any(seat.board == board.name for seat in seats)]
@@ -119,9 +123,11 @@ def _prepare_boards(setting: Setting, variant: Variant, rack: Rack, reporter: Re
         )
 
     at_once(boards, bring, cancelled)
+    return images
 
 
-def _clients(setting: Setting, variant: Variant, rack: Rack) -> list[BoardClient]:
+def clients_of(setting: Setting, variant: Variant, rack: Rack) -> list[BoardClient]:
+    """A variant's clients, on their boards."""
     plan, codec = setting.engines[variant.name].plan, setting.codec(variant)
     update = setting.experiment.update_of(variant)
     streamed = setting.experiment.data.placement == "stream"

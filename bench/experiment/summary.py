@@ -41,6 +41,7 @@ def document(
         "variants": {variant.name: _variant(setting, variant.name) for variant in experiment.model.variants},
         "summary": {"accuracy": final_accuracies(rows)},
         "dropped": journal.events("dropped"),
+        "recoveries": journal.events("recovery"),
         "checks": checks(setting, rows),
     }
 

@@ -21,7 +21,6 @@ from bench.federation.client import Client, Trained, TrainJob
 from bench.federation.observer import Observer
 
 _CANCEL_GRACE_S = 5.0  # for cancelled clients to let go, all together, when the run ends
-_FAILURES = 3  # in a row, after which a client is left out for the rest of the run
 
 
 @dataclass(eq=False)
@@ -71,8 +70,17 @@ class _Host:
 class Crew:
     """The cohort's clients. Its methods are called from one thread."""
 
-    def __init__(self, clients: Sequence[Client], deadline_s: float, observer: Observer, *, tell: bool = False) -> None:
-        """`deadline_s` is wall time for one job. With `tell`, `next` also gives work that has been done.
+    def __init__(
+        self,
+        clients: Sequence[Client],
+        deadline_s: float,
+        observer: Observer,
+        *,
+        tell: bool = False,
+        max_failures: int = 3,
+    ) -> None:
+        """`deadline_s` is wall time for one job. With `tell`, `next` also gives work that has been done. After
+        `max_failures` in a row a client is left out for the rest of the run.
 
         Raises ConfigError: two clients of one name, or one without data.
         """
@@ -86,9 +94,11 @@ class Crew:
         self._deadline_s = deadline_s
         self._observer = observer
         self._tell = tell
+        self._max_failures = max_failures
+        self._aborted: InfrastructureError | None = None
         self._stopped = False
         self._hosts: dict[str, _Host] = {}
-        self._events: queue.SimpleQueue[Work | Returned | Departure] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Work | Returned | Departure | None] = queue.SimpleQueue()
         self._failures = dict.fromkeys(self._clients, 0)
         self._under_way: set[Work] = set()
         self._recovering: set[str] = set()
@@ -116,6 +126,7 @@ class Crew:
 
         def fit() -> None:
             if work.cancelled.is_set():
+                work.outcome.set_exception(DeviceError(f"{name}: cancelled before it began"))
                 return
             try:
                 work.outcome.set_result(client.fit(job, progress, work.cancelled))
@@ -127,6 +138,8 @@ class Crew:
                 self._events.put(work)
 
         self._under_way.add(work)
+        if self._aborted is not None:
+            work.cancelled.set()
         self._host(client).ask(fit)
         return work
 
@@ -137,6 +150,18 @@ class Crew:
             return work.outcome.result(timeout=max(0.0, left))
         except FutureTimeout:
             raise InfrastructureError(self.late) from None
+
+    def abort(self, error: InfrastructureError) -> None:
+        """Ends the run from another thread: all work is cancelled, and `check` raises the error."""
+        self._aborted = error
+        self._events.put(None)
+        for work in list(self._under_way):
+            work.cancelled.set()
+
+    def check(self) -> None:
+        """Raises InfrastructureError after `abort`."""
+        if self._aborted is not None:
+            raise self._aborted
 
     @property
     def late(self) -> str:
@@ -161,7 +186,7 @@ class Crew:
         self._observer.client_dropped(name, reason)
         self._failures[name] += 1
         self.troubles[name] = reason
-        if self._failures[name] >= _FAILURES:
+        if self._failures[name] >= self._max_failures:
             self._leave_out(Departure(name, f"failed {self._failures[name]} times in a row, last: {reason}"))
             return
         self._recovering.add(name)
@@ -196,11 +221,13 @@ class Crew:
                 event = self._events.get(timeout=left) if left > 0 else self._events.get_nowait()
             except queue.Empty:
                 return None
-            if isinstance(event, Returned):
+            if event is None:
+                self.check()
+            elif isinstance(event, Returned):
                 self._recovering.discard(event.client)
                 self.troubles.pop(event.client, None)
                 return event
-            if isinstance(event, Departure):
+            elif isinstance(event, Departure):
                 self._recovering.discard(event.client)
                 self._leave_out(event)
                 if not self._recovering and not (self._tell and self._under_way):

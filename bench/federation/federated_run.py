@@ -154,7 +154,7 @@ class FederatedRun:
             )
         self.clock = clock
         self._recorder = recorder
-        self._crew = Crew(clients, deadline_s, observer, tell=clock == "wall")
+        self._crew = Crew(clients, deadline_s, observer, tell=clock == "wall", max_failures=settings.max_failures)
         self._settings = settings
         self._schedule = schedule
         self._model = model
@@ -177,7 +177,7 @@ class FederatedRun:
         """Goes on from what the journal holds, to the end; returns the final model.
 
         Raises:
-            InfrastructureError: it stands still, as too few clients are left; or the journal cannot be written.
+            InfrastructureError: it stands still, as too few clients are left; the journal cannot be written; `abort`.
             KeyboardInterrupt: passed on once the clients have let go, or after a few seconds.
         """
         finished = self._journal.last_round(self._recorder.variant)
@@ -197,6 +197,10 @@ class FederatedRun:
         finally:
             self._crew.close()
 
+    def abort(self, error: InfrastructureError) -> None:
+        """Has `run` raise this, soon, from whatever thread; the journal then holds all that was finished."""
+        self._crew.abort(error)
+
     @property
     def now(self) -> float:
         """Of the federation's clock."""
@@ -207,6 +211,7 @@ class FederatedRun:
         try:
             simulation.run()
         except InfrastructureError as error:
+            self._crew.check()
             if self._crew.troubles:
                 raise self._standing_still(simulation) from error
             raise
@@ -278,6 +283,7 @@ class FederatedRun:
             trained = self._crew.result(work)
             vector = self._checked(turn, trained)
         except BenchError as error:
+            self._crew.check()
             self._drop(turn, str(error))
             return Left(max(turn.earliest, self.now) if at is None else at, name)
         turn.trained = trained

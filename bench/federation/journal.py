@@ -8,6 +8,7 @@ last line is what a kill in mid-write leaves: it is cut off. A wrong line anywhe
 import io
 import json
 import os
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,6 +42,7 @@ class Journal:
         self._folder = folder
         self._path = folder / "journal.jsonl"
         self._events: list[dict[str, Any]] = []
+        self._lock = threading.Lock()  # boards' threads tell of recoveries
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for torn in folder.glob(".*.json.*"):  # a state that a kill kept from becoming whole
@@ -60,7 +62,7 @@ class Journal:
         """Appends an event; it is on the disk when this returns."""
         entry = {"event": event, **fields}
         text = json.dumps(entry, separators=(",", ":"), sort_keys=True)
-        with writing(self._path), self._path.open("ab", buffering=0) as file:
+        with self._lock, writing(self._path), self._path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
                 _write_all(file, f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
@@ -70,7 +72,7 @@ class Journal:
                 raise
             if before == 0:
                 sync_folder(self._folder)
-        self._events.append(entry)
+            self._events.append(entry)
 
     def finish_round(self, variant: str, round_: int, state: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
         """Keeps what the run goes on from after a round, as JSON can hold it, and the round's rows."""

@@ -13,8 +13,9 @@ class Counters:
 
     `payload_*`: payloads of requests sent and replies accepted, each once. `wire_*`: all bytes, delimiter to delimiter.
     `retransmitted_down`: of these, requests sent again. `retransmitted_up`: of these, bytes that brought nothing new:
-    replies to requests answered before, and corrupt frames. So `wire - retransmitted` is the same in every run that
-    asks the same, however bad the line. `corrupt` and `frames_*` are numbers of frames, `log` bytes of text.
+    replies to requests answered before, and corrupt frames. `void_*`: of these, questions that had to be asked anew,
+    and their answers, whose payloads are not counted either. `corrupt` and `frames_*` are numbers of frames, `log` is
+    bytes of text.
     """
 
     payload_up: int = 0
@@ -27,6 +28,26 @@ class Counters:
     frames_down: int = 0
     corrupt: int = 0
     log: int = 0
+    void_up: int = 0
+    void_down: int = 0
+
+    @property
+    def needed_up(self) -> int:
+        """Wire bytes up that every run which asks the same would count, however bad the line."""
+        return self.wire_up - self.retransmitted_up - self.void_up
+
+    @property
+    def needed_down(self) -> int:
+        """Likewise, down."""
+        return self.wire_down - self.retransmitted_down - self.void_down
+
+    def make_void(self, before: Counters) -> None:
+        """What was asked and answered since `before` has to be asked again, for the line was bad."""
+        spent = self - before
+        self.payload_up -= spent.payload_up
+        self.payload_down -= spent.payload_down
+        self.void_up += spent.needed_up
+        self.void_down += spent.needed_down
 
     def snapshot(self) -> Counters:
         """A copy that stays as it is."""

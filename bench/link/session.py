@@ -350,6 +350,8 @@ class Session:
         self.counters.wire_up += event.wire_bytes
         if any(_answers(event.frame, request) for request in awaited):
             self._last_reply_bytes = event.wire_bytes
+            # A delimiter that noise has made or taken is no part of the reply.
+            self.counters.retransmitted_up += event.wire_bytes - len(event.frame.encode())
             return event.frame
         self.counters.retransmitted_up += event.wire_bytes
         if event.frame.version != VERSION:

@@ -78,6 +78,13 @@ class Ppk2:
         self._api.toggle_DUT_power("ON")
         self.instrument = replace(self.instrument, identity=f"{self._name}, hardware {self._api.modifiers['HW']}")
 
+    def switch_off(self) -> None:
+        """The board is without power until the next `arm()`."""
+        try:
+            self._api.toggle_DUT_power("OFF")
+        except serial.SerialException as error:
+            raise InfrastructureError(f"{self._name}: the instrument is gone: {error}") from error
+
     def start(self) -> None:
         """See Meter."""
         if self._recording is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,11 +62,12 @@ class BoardLog:
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
             if not self._file.closed:
-                self._file.write(f"{stamp} {line}\n")
+                with suppress(OSError):  # a full disk takes no more lines, and the run goes on while its journal can
+                    self._file.write(f"{stamp} {line}\n")
 
     def close(self) -> None:
         """Later lines are dropped."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._file.close()
 
 
@@ -84,6 +86,8 @@ class Board:
         self.exclusive = threading.Lock()
         self.resident: object = None  # what of its clients' its RAM holds, if known; theirs to say
         self.on_line: Step | None = None  # is given what the board prints, beside the log
+        self.on_recovery: Callable[[recovery.Recovery], None] = lambda _recovery: None
+        self.quarantine: str | None = None  # why the board is left alone
         self._ends = ends
         self._scratch = scratch
         self._power_cycle = power_cycle
@@ -107,15 +111,19 @@ class Board:
             self._device = Device(Session(port, on_log=self._heard))
         return self._device
 
-    def connect(self, *, wait_s: float = _BOOT_S, cancelled: threading.Event | None = None) -> Hello:
+    def connect(
+        self, *, wait_s: float = _BOOT_S, cancelled: threading.Event | None = None, absent: bool = False
+    ) -> Hello:
         """Says hello until the board answers, `wait_s` at most.
 
-        A line that goes away meanwhile, as the port of a chip's own USB does at a reset, is opened anew.
+        A line that goes away meanwhile, as the port of a chip's own USB does at a reset, is opened anew. With `absent`
+        it may be away at first, too.
 
         Raises InfrastructureError: BoardSilent when there is no answer, else when the line cannot be opened.
         """
         deadline = time.monotonic() + wait_s
-        self.device()  # a port that is busy or absent is told at once
+        if not absent:
+            self.device()  # a port that is busy or absent is told at once
         while True:
             try:
                 device = self.device()
@@ -168,6 +176,7 @@ class Board:
             DeviceError: flash does not hold what was written, even the second time.
         """
         descriptor = self._check_fit(image, data)
+        self.quarantine = None
         for attempt in (1, 2):
             again = attempt == 2
             segments: dict[int, bytes] = {}
@@ -196,25 +205,41 @@ class Board:
             self.log("what the board reports is not what was flashed")
         raise self._not_taken(descriptor)
 
+    def restore(self, cancelled: threading.Event | None = None) -> None:
+        """Flashes what was flashed last, if it is there no more; a quarantine ends. Errors as for `flash`."""
+        if self._flashed is not None:
+            self.flash(*self._flashed, cancelled=cancelled)
+
     def reset(self, cancelled: threading.Event | None = None) -> Hello:
         """Resets through the probe and waits for the boot. Raises InfrastructureError."""
         self.device()  # the line is open before the reset, so that the boot log is kept
         pyocd.reset(self._target(), log=self.log, cancelled=cancelled)
         return self.connect(wait_s=_BOOT_S, cancelled=cancelled)
 
-    def recover(self, cancelled: threading.Event | None = None) -> str:
+    def recover(self, cancelled: threading.Event | None = None, reason: str = "") -> str:
         """Brings the board back: resync, reset, flash again, power-cycle; each rung once. Returns the one that helped.
 
-        It is back when it answers, runs what was flashed last, and its data is whole.
+        It is back when it answers, runs what was flashed last, and its data is whole. `on_recovery` is told, with the
+        reason.
 
-        Raises InfrastructureError, naming the rungs that were tried.
+        Raises InfrastructureError, naming the rungs that were tried: the board is in quarantine, and nothing more is
+        tried until it is flashed by someone who wants it back.
         """
-        return recovery.climb(self, cancelled)
+        if self.quarantine is not None:
+            raise InfrastructureError(self.quarantine)
+        found = recovery.climb(self, reason, cancelled)
+        if found.rung == recovery.QUARANTINE:
+            said = "; ".join(f"{tried.rung}: {tried.error}" for tried in found.tried)
+            self.quarantine = f"board {self.name} does not come back: {said}"
+        self.on_recovery(found)
+        if self.quarantine is not None:
+            raise InfrastructureError(self.quarantine)
+        return found.rung
 
     def rungs(self, cancelled: threading.Event | None) -> list[tuple[str, Callable[[], object]]]:
         """See recovery.Recoverable."""
         rungs: list[tuple[str, Callable[[], object]]] = [
-            ("resync", lambda: self.connect(wait_s=_RESYNC_S, cancelled=cancelled)),
+            ("resync", lambda: self.connect(wait_s=_RESYNC_S, cancelled=cancelled, absent=True)),
             ("reset", lambda: self.reset(cancelled)),
         ]
         flashed = self._flashed

@@ -6,20 +6,19 @@ import threading
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.errors import DeviceError
+from bench.errors import DeviceError, InfrastructureError
 from bench.federation.client import ClientState, Figure, Progress, Trained, TrainJob
 from bench.federation.update_codec import UpdateCodec
 from bench.link.counters import CounterCheck, Counters
 from bench.link.device import Device
 from bench.link.messages import Stats, TrainResult
-from bench.link.session import BoardReset, BoardSilent, Refused
 from bench.meters.modelled import BoardRound
 from bench.model.plan import Plan
 from bench.rack.board import Board
 
 _SLICE = 100  # steps a TRAIN request: a lost one is noticed early; fixed, so that bytes repeat exactly
 _CYCLES_PER_MAC = 60  # an upper bound for time-outs: twice what the slowest core needs
-_MARGIN_S = 10.0
+_MARGIN_S = 2.0  # so that a lost request is sent again soon
 _INSTRUCTIONS_PER_MAC = 0.25  # a lower bound: a core with SIMD makes two products an instruction
 _OF_LAST = 0.9  # of what a sample took the last time, the next will take: steps do not depend on data, nearly
 
@@ -127,7 +126,7 @@ class BoardClient:
         return sample_s * job.count + travels * 10 / manifest.baud
 
     def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
-        """Trains on the board; when it resets, falls silent or refuses in between, once more after its recovery.
+        """Trains on the board; when that fails, whatever the board or its line did, once more after its recovery.
 
         Raises BenchError: it fails twice, does not come back, or `cancelled` was set.
         """
@@ -137,11 +136,11 @@ class BoardClient:
         try:
             try:
                 work = self._work(job, progress, cancelled)
-            except (BoardReset, BoardSilent, Refused) as error:
+            except (InfrastructureError, DeviceError) as error:
                 if cancelled.is_set():
                     raise
                 self._board.log(f"{self._name}: {error}; trying once more")
-                self._board.recover(cancelled)
+                self._board.recover(cancelled, reason=str(error))
                 work = self._work(job, progress, cancelled)
         finally:
             self._board.exclusive.release()
@@ -150,7 +149,7 @@ class BoardClient:
     def recover(self) -> None:
         """Brings the board back. Raises InfrastructureError."""
         with self._board.exclusive:
-            self._board.recover()
+            self._board.recover(reason=f"{self._name} failed, or did not answer in time")
 
     def _work(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> _Work:
         device = self._device(cancelled)
@@ -256,10 +255,7 @@ class BoardClient:
         return result
 
     def _trained(self, job: TrainJob, work: _Work) -> Trained:
-        wire = sum(
-            counted.wire_up + counted.wire_down - counted.retransmitted_up - counted.retransmitted_down
-            for counted in work.counters.values()
-        )
+        wire = sum(counted.needed_up + counted.needed_down for counted in work.counters.values())
         cycles = work.result.cycles if work.instructions is None and self._board.physical else 0
         took = BoardRound(
             self._board.name, self._board.manifest, work.instructions or 0, cycles, wire, work.result.samples
@@ -309,10 +305,10 @@ def _figures(work: _Work, physical: bool) -> list[Figure]:
         traffic = {
             "payload_up": counted.payload_up,
             "payload_down": counted.payload_down,
-            "wire_up": counted.wire_up - counted.retransmitted_up,
-            "wire_down": counted.wire_down - counted.retransmitted_down,
-            "retransmitted_up": counted.retransmitted_up,
-            "retransmitted_down": counted.retransmitted_down,
+            "wire_up": counted.needed_up,
+            "wire_down": counted.needed_down,
+            "retransmitted_up": counted.retransmitted_up + counted.void_up,
+            "retransmitted_down": counted.retransmitted_down + counted.void_down,
         }
         rows += [Figure(metric, value, "counted", phase) for metric, value in traffic.items()]
     figures = {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench import process
 from bench.errors import BenchError, ConfigError, InfrastructureError
+from bench.results.files import writing
 
 _AT_ONCE = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
 _RESET_TIMEOUT_S = 30.0
@@ -61,17 +62,18 @@ def flash(
     Raises:
         ConfigError: pyOCD does not know the target.
         WriteFailedError: it went wrong after pyOCD had found the probe.
-        InfrastructureError: no such probe, no access to the board, or not done within `timeout_s`.
+        InfrastructureError: no such probe, no access to the board, not done within `timeout_s`, or no room on the disk.
         FlashCancelledError: `cancelled` was set.
     """
     arguments = ["flash", *_common(target)]
     if trust_nothing:
         arguments += ["-O", "smart_flash=false"]
-    folder.mkdir(parents=True, exist_ok=True)
     files = {folder / f"{address:08x}.bin": address for address in segments}
     try:
         for file, address in files.items():
-            file.write_bytes(segments[address])
+            with writing(file):
+                folder.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(segments[address])
             arguments.append(f"{file}@{address:#x}")
         _run(target, arguments, timeout_s, log, cancelled)
     finally:

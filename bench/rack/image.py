@@ -23,6 +23,8 @@ _SIZE_AT = DESCRIPTOR_OFFSET + 12
 _CRC_AT = DESCRIPTOR_OFFSET + 16
 _BUILD_ID_AT = DESCRIPTOR_OFFSET + 20
 _BUILD_ID_BYTES = 16
+_PLAN_ID_AT = DESCRIPTOR_OFFSET + 60
+_PLAN_ID_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,13 @@ def patch(blob: bytes) -> bytes:
     image[_BUILD_ID_AT : _BUILD_ID_AT + _BUILD_ID_BYTES] = _contents_id(bytes(image))
     struct.pack_into("<I", image, _CRC_AT, zlib.crc32(image))
     return bytes(image)
+
+
+def renamed(blob: bytes, plan_id: bytes) -> bytes:
+    """The image as another build: of a program with this id, and so with another build id. For tests of the rack."""
+    image = bytearray(blob)
+    image[_PLAN_ID_AT : _PLAN_ID_AT + _PLAN_ID_BYTES] = plan_id.ljust(_PLAN_ID_BYTES, b"\0")[:_PLAN_ID_BYTES]
+    return patch(bytes(image))
 
 
 def verify(blob: bytes) -> ImageDescriptor:

@@ -39,22 +39,58 @@ class _Section(BaseModel):
 
 
 class Power(_Section):
-    """How a board's supply is switched: not at all, or by commands, which are run without a shell."""
+    """How a board's supply is switched: not at all; by commands, which are run without a shell; by `uhubctl`, on a hub
+    that can switch its ports; or by the PPK2 that feeds it."""
 
-    kind: Literal["none", "command"]
+    kind: Literal["none", "command", "uhubctl", "ppk2"]
     off: tuple[str, ...] = Field(default=(), strict=False)
     on: tuple[str, ...] = Field(default=(), strict=False)
+    """A command and its arguments, in which {name}, {probe} and {serial} stand for the board's own."""
+    location: str = Field(default="", pattern=r"^\S*$")
+    """The hub, as `uhubctl` lists it: 1-1.4."""
+    port: int | None = Field(default=None, ge=1, le=127)
+    """The hub's port that feeds the board."""
     off_s: float = Field(default=1.0, gt=0, le=60)
     """How long it stays off, in seconds."""
 
     @model_validator(mode="after")
-    def _commands_belong_to_their_kind(self) -> Power:
-        given = [name for name, command in (("off", self.off), ("on", self.on)) if command]
-        if self.kind == "command" and given != ["off", "on"]:
+    def _fields_belong_to_their_kind(self) -> Power:
+        commands = [name for name, command in (("off", self.off), ("on", self.on)) if command]
+        hub = [name for name, given in (("location", self.location), ("port", self.port)) if given]
+        if self.kind == "command" and commands != ["off", "on"]:
             raise ValueError("kind `command` needs both `off` and `on`, each a command and its arguments in a list")
-        if self.kind == "none" and given:
-            raise ValueError("kind `none` has no commands; say `kind: command` to have them run")
+        if self.kind == "uhubctl" and hub != ["location", "port"]:
+            raise ValueError("kind `uhubctl` needs both `location` and `port`, as `uhubctl` by itself lists them")
+        if self.kind != "command" and commands:
+            raise ValueError(f"kind `{self.kind}` has no commands; say `kind: command` to have them run")
+        if self.kind != "uhubctl" and hub:
+            raise ValueError(f"kind `{self.kind}` has no {hub[0]}; say `kind: uhubctl` for a hub's port")
+        for word in (*self.off, *self.on):
+            _filled(word, dict.fromkeys(_PLACES, ""))
         return self
+
+    def command(self, way: Literal["off", "on"], entry: BoardEntry) -> list[str]:
+        """What switches this board's power."""
+        if self.kind == "uhubctl":
+            return ["uhubctl", "--action", way, "--location", self.location, "--ports", str(self.port)]
+        values = {place: str(getattr(entry, place)) for place in _PLACES}
+        return [_filled(word, values) for word in (self.off if way == "off" else self.on)]
+
+
+_PLACES = ("name", "probe", "serial")
+
+
+def _filled(word: str, values: dict[str, str]) -> str:
+    """A word of a command with the board's own in it; other braces are left as they are."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise ValueError(
+                f"`{word}`: {{{match[1]}}} stands for nothing; there are {{name}}, {{probe}} and {{serial}}"
+            )
+        return values[match[1]]
+
+    return re.sub(r"\{(\w+)\}", value, word)
 
 
 class Meter(_Section):
@@ -263,6 +299,7 @@ def _faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
         yield from _virtual_faults(entry)
     yield from _probe_faults(entry)
     yield from _serial_faults(entry)
+    yield from _power_faults(entry)
     if entry.meter is not None:
         yield from meter_faults(entry.meter, entry)
 
@@ -316,6 +353,16 @@ def _serial_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
             serial.serial_for_url(entry.serial, do_not_open=True)
         except ValueError as error:
             yield ("serial",), f"{entry.serial}: not a URL that pyserial knows: {error}"
+
+
+def _power_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
+    power, meter = entry.power, entry.meter
+    if power is None or power.kind != "ppk2":
+        return
+    if entry.virtual is not None:
+        yield ("power", "kind"), "a virtual board's power is the bench's to switch: leave `power` out"
+    elif meter is None or meter.kind != "ppk2" or meter.supply != "meter":
+        yield ("power", "kind"), "there is no PPK2 that feeds this board: say `meter: {kind: ppk2, supply: meter, ...}`"
 
 
 def _with_defaults(entry: BoardEntry, path: Path) -> BoardEntry:

@@ -114,6 +114,24 @@ class BoardLock:
             os.close(self._fd)
             self._fd = None
 
+    def check(self) -> None:
+        """Raises InfrastructureError when another process can have the board too, for the file of the lock is gone or
+        another one, or another user has reserved the board."""
+        if self._fd is None:
+            return
+        held = os.fstat(self._fd)
+        try:
+            found = self._path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino):
+            now = holder(self._key)
+            by = f"; it is now held by {now}" if now is not None else ""
+            raise InfrastructureError(
+                f"board {self._name}: its lock is lost, for {self._path} was removed or replaced{by}"
+            )
+        self._check_reservation()
+
     def _open(self) -> int:
         try:
             # Not O_CREAT on a file that exists: in a sticky folder the kernel refuses that for another user's file

@@ -28,14 +28,40 @@ if TYPE_CHECKING:
 
 STATE_DIR = Path(".bench")
 _VIRTUAL = "virtual"
+_LOCKS_S = 1.0  # how late the loss of a lock may be noticed
+_VIRTUAL_OFF_S = 0.2
+_VIRTUAL_ON_S = 10.0
 
 
 class Rack:
     """The boards of an inventory that one command uses."""
 
-    def __init__(self, inventory: Inventory, boards: Sequence[Board]) -> None:
+    def __init__(self, inventory: Inventory, boards: Sequence[Board], locks: Sequence[BoardLock] = ()) -> None:
         self.inventory = inventory
         self.boards = {board.name: board for board in boards}
+        self._locks = locks
+
+    @contextmanager
+    def watched(self, lost: Callable[[InfrastructureError], None]) -> Iterator[None]:
+        """Within the block, `lost` is called, from another thread and once, when a board's lock is lost."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_LOCKS_S):
+                try:
+                    for lock in self._locks:
+                        lock.check()
+                except InfrastructureError as error:
+                    lost(error)
+                    return
+
+        thread = threading.Thread(target=watch, name="rack-locks", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     @staticmethod
     @contextmanager
@@ -62,8 +88,10 @@ class Rack:
         """
         entries = inventory.select(names)
         with ExitStack() as stack:
-            for entry in sorted(entries, key=lambda entry: entry.name):  # one order for all: no deadlock, no livelock
+            locks = [
                 stack.enter_context(BoardLock(lock_key(entry, state_dir), entry.name, purpose))
+                for entry in sorted(entries, key=lambda entry: entry.name)  # one order for all: no deadlock
+            ]
             virtual = stack.enter_context(_virtual_boards(entries, state_dir))
             boards = []
             for entry in entries:
@@ -74,7 +102,7 @@ class Rack:
                 )
                 stack.callback(board.close)
                 boards.append(board)
-            yield Rack(inventory, boards)
+            yield Rack(inventory, boards, locks)
 
 
 class _Virtual:
@@ -96,17 +124,28 @@ class _Virtual:
         return Ends(endpoint.probe, endpoint.serial, counter)
 
     def power_cycle(self, entry: BoardEntry) -> PowerCycle | None:
-        """By the inventory's commands; an emulated board by starting its process anew, if that is ours."""
+        """By the inventory's switch; an emulated board by starting its process anew, or, if that is another's, by
+        asking it."""
         power, own = entry.power, self._own
-        if power is not None and power.kind == "command":
+        if power is not None and power.kind != "none":
 
-            def by_command(cancelled: threading.Event | None) -> Ends:
-                power_cycle(entry.name, power, cancelled)
+            def by_switch(cancelled: threading.Event | None) -> Ends:
+                power_cycle(entry, cancelled)
                 return self.ends(entry)
 
-            return by_command
-        if own is None or entry.virtual is None or entry.name in self._held:
+            return by_switch
+        if entry.virtual is None:
             return None
+        if own is None or entry.name in self._held:
+
+            def by_request(_cancelled: threading.Event | None) -> Ends:
+                from bench.virtual.faults.control import power_cycle as cut_power
+
+                ends = self.ends(entry)
+                cut_power(Path(ends.serial).parent, _VIRTUAL_OFF_S, _VIRTUAL_ON_S)
+                return ends
+
+            return by_request
 
         def by_restart(_cancelled: threading.Event | None) -> Ends:
             own.restart(entry.name)

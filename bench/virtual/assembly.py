@@ -17,6 +17,9 @@ from bench.virtual.ctrl_ap import ControlAp
 from bench.virtual.debug_port import DebugPort
 from bench.virtual.emulator import Counting, Emulator
 from bench.virtual.exceptions import Exceptions
+from bench.virtual.faults.board_faults import BoardFaults
+from bench.virtual.faults.control import ControlServer
+from bench.virtual.faults.wire import FaultyWire
 from bench.virtual.flash_controller import FlashController
 from bench.virtual.flash_nvmc import PAGE, Nvmc
 from bench.virtual.flash_stm32f4 import Stm32F4Flash
@@ -137,17 +140,17 @@ class VirtualBoard:
             if library is not None and self.counter is not None
             else None
         )
-        self._wire = Wire(self.loop)
+        self.wire = FaultyWire(self.loop)
         self._nordic: Nordic | None = None
         self._image: Emulator | UnicornImage
         if machine.part.emulator == "unicorn":
             hooks = build_unicorn_hooks(state.parent / ".plugin")
-            self._nordic = Nordic(self.loop, target, self._wire, hooks, counting)
+            self._nordic = Nordic(self.loop, target, self.wire, hooks, counting)
             self._image = self._nordic.image
         else:
             index = machine.serial_index if spec.serial_index is None else spec.serial_index
             flash, ram = target.memories[0], target.cpu.ram
-            self._image = Emulator(self.loop, machine, index, flash, ram, self._wire, self._run, counting)
+            self._image = Emulator(self.loop, machine, index, flash, ram, self.wire, self._run, counting)
             target.bus.attach_devices(LookedAt(self._image.peek))
         self._core = Core(machine.part, target.cpu, target.memories[0], self._image)
         self._core.on_reset = lambda: self._system_reset(RESET_SOFTWARE)
@@ -167,12 +170,36 @@ class VirtualBoard:
                 f"board {spec.name}: probe port {spec.probe_port} is taken by {port_holder(spec.probe_port)}: "
                 "end that, or give the board another virtual.probe_port"
             ) from error
-        self.line = SerialLine(self.loop, self._wire, self._run / "serial")
+        self.line = SerialLine(self.loop, self.wire, self._run / "serial")
+        self._control = ControlServer(self.loop, BoardFaults(self), self._run)
         self._image.on_backlog = lambda full: self.line.listen(not full)
+
+    @property
+    def runs(self) -> Emulator | UnicornImage:
+        """What executes the image."""
+        return self._image
+
+    @property
+    def flash(self) -> NonVolatile:
+        """Its main memory."""
+        return self._target.memories[0]
 
     def power_on(self) -> None:
         """Runs what is in flash."""
+        self.server.plug_in()
         self._system_reset(RESET_NONE)
+
+    def power_off(self) -> None:
+        """Nothing runs, RAM is lost, and the probe that is fed with the board is gone."""
+        self.server.unplug()
+        self._core.power_lost()
+        for region, buffer in self._target.cpu.ram:
+            buffer[:] = bytes(len(buffer))
+            self._target.cpu.invalidate(region.base, region.size)
+
+    def reset(self, reason: int) -> None:
+        """A system reset."""
+        self._system_reset(reason)
 
     def reached_at(self) -> dict[str, Any]:
         """What the readiness line says."""
@@ -188,6 +215,7 @@ class VirtualBoard:
         """Ends the image and removes what is transient."""
         self._image.on_backlog = lambda _full: None
         self._image.stop()
+        self._control.close()
         self.server.close()
         self.line.close()
         self._target.cpu.close()

@@ -277,6 +277,12 @@ class Core:
         self.state = State.RESET
         self._sticky = S_RESET_ST
 
+    def power_lost(self) -> None:
+        """What a debugger has set is gone with everything else."""
+        self.hold_reset()
+        self._dhcsr = self._demcr = self._dfsr = 0
+        self._registers.clear()
+
     def reset(self) -> None:
         """A system reset, nRESET going high included."""
         self._sticky = S_RESET_ST

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.errors import ConfigError, InfrastructureError
 from bench.rack.image import DESCRIPTOR_OFFSET, DESCRIPTOR_SIZE, ImageDescriptor
+from bench.virtual.gdb_stub import GdbStub
 from bench.virtual.lifetime import dies_with
 from bench.virtual.loop import Loop
 from bench.virtual.nonvolatile import NonVolatile
@@ -30,6 +31,7 @@ LOG = logging.getLogger(__name__)
 
 QEMU = "qemu-system-arm"
 _VECTORS = 8
+_DRAGGED_S = 0.05  # for which a slowed board stands still at a time
 _CONSOLE_BUFFER = 4096  # small: what QEMU has not read yet when the board resets is what a real line loses
 _REGISTER = re.compile(r"\b(R\d\d|s\d\d|XPSR|FPSCR)[=:] ?([0-9a-f]{8})\b")
 _WORD = re.compile(r": 0x([0-9a-f]{8})")
@@ -87,6 +89,8 @@ class Emulator:
         self._counting = counting
         self._live: _Process | None = None
         self._paused = False
+        self._share = 1  # of the time in which it executes
+        self._dragging = False
         self.on_end: Callable[[], None] = lambda: None
         self.on_backlog: Callable[[bool], None] = lambda _full: None
 
@@ -132,6 +136,44 @@ class Emulator:
             self.stop()
             return {}
 
+    def freeze(self) -> None:
+        """Hangs: nothing is executed until the next reset."""
+        if self._live is None:
+            return
+        try:
+            self._live.qmp.command("stop")
+            self._paused = True
+            self._wire.board = lambda _data: None
+        except InfrastructureError as error:
+            LOG.warning("the image cannot be halted, so it is ended: %s", error)
+            self.stop()
+
+    def drag(self, share: int) -> None:
+        """Executes one `share`-th of the time; 1 ends it."""
+        self._share = share
+        if share > 1 and not self._dragging:
+            self._dragging = True
+            self._drag(_DRAGGED_S)
+
+    def jump(self, address: int) -> None:
+        """The core goes on elsewhere, as a stray pointer would make it."""
+        if not self.running:
+            return
+        path = self._run_dir / "gdb"
+        try:
+            self._monitor(f"gdbserver unix:{path},server=on,wait=off")
+            stub = GdbStub(str(path))
+            try:
+                stub.jump(address)
+            finally:
+                stub.close()
+                self._monitor("gdbserver none")
+        except (OSError, InfrastructureError) as error:
+            LOG.warning("the program counter cannot be set, so the image is ended: %s", error)
+            self.stop()
+        finally:
+            path.unlink(missing_ok=True)
+
     def resume(self) -> None:
         """Goes on where it was paused."""
         assert self._live is not None
@@ -158,6 +200,20 @@ class Emulator:
 
     def ask_for_reset(self, reason: int) -> None:
         """QEMU resets its core by itself."""
+
+    def _drag(self, seconds: float) -> None:
+        """Stands still for a while, then runs for its share, and so on."""
+        live = self._live
+        if self._share <= 1 or live is None:
+            self._dragging = False
+            return
+        live.process.send_signal(signal.SIGSTOP)
+
+        def go_on() -> None:
+            live.process.send_signal(signal.SIGCONT)
+            self._loop.call_later(seconds / self._share, lambda: self._drag(seconds))
+
+        self._loop.call_later(seconds, go_on)
 
     # --- memory ---
 
@@ -237,7 +293,7 @@ class Emulator:
         outlet = Outlet(self._loop, console.fileno(), lambda full: self.on_backlog(full))
         if baud := self._machine.part.line_baud:
             outlet = PacedOutlet(self._loop, console.fileno(), lambda full: self.on_backlog(full), baud)
-        qmp = Qmp(control, console.fileno(), self._console_ready)
+        qmp = Qmp(control, console.fileno(), self._console_ready, lambda: process.send_signal(signal.SIGCONT))
         self._live = _Process(process, os.pidfd_open(process.pid), console, control, outlet, qmp)
         self._paused = False
         self._wire.board = outlet.send

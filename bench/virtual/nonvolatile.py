@@ -59,6 +59,11 @@ class NonVolatile:
         self._data[offset : offset + size] = bytes([ERASED]) * size
         self._changed(offset, size)
 
+    def overwrite(self, offset: int, data: bytes) -> None:
+        """Sets and clears bits, as nothing but a fault does."""
+        self._data[offset : offset + len(data)] = data
+        self._changed(offset, len(data))
+
     def is_blank(self, offset: int, size: int) -> bool:
         """Whether the range is erased."""
         return self._data[offset : offset + size].count(ERASED) == size

@@ -25,6 +25,7 @@ PROTOCOL_VERSION = 1
 GENERAL_ERROR, PROBE_ERROR, TRANSFER_FAULT = 1, 3, 12
 _MAX_LINE = 64 << 20
 _SEND_TIMEOUT_S = 10.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PROTOCOLS = ("DEFAULT", "SWD", "JTAG")
 _BLOCK_LIMIT = 64 << 20
 _CHUNK = 65536
@@ -199,28 +200,43 @@ class ProbeServer:
         self._loop = loop
         self._probe = probe
         self._name = name
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=8)
-        self._listener.setblocking(False)
         self._client: socket.socket | None = None
         self._peer = ""
         self._buffer = bytearray()
         self._turned_away: dict[int, socket.socket] = {}
-        loop.on_readable(self._listener.fileno(), self._accept)
-
-    @property
-    def port(self) -> int:
+        self._listener: socket.socket | None = None
+        self.port = port
         """The TCP port."""
-        return int(self._listener.getsockname()[1])
+        self.plug_in()
 
-    def close(self) -> None:
-        """Closes everything."""
+    def plug_in(self) -> None:
+        """Listens. Raises OSError when the port is taken."""
+        if self._listener is not None:
+            return
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=8)
+        self._listener.setblocking(False)
+        self.port = int(self._listener.getsockname()[1])
+        self._loop.on_readable(self._listener.fileno(), self._accept)
+
+    def unplug(self) -> None:
+        """The probe is gone: whoever talks to it is cut off, and nobody finds it."""
+        if self._client is not None:
+            # With an error, as on USB: pyOCD waits for ever at the end of a connection that was closed in good order.
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._drop()
         for turned_away in list(self._turned_away.values()):
             self._close_turned_away(turned_away)
-        self._loop.forget(self._listener.fileno())
-        self._listener.close()
+        if self._listener is not None:
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.unplug()
 
     def _accept(self) -> None:
+        assert self._listener is not None
         try:
             client, address = self._listener.accept()
         except BlockingIOError:

@@ -18,15 +18,24 @@ class Qmp:
     """Commands block; events are dropped. `meanwhile` is called with the console's readiness while a command waits:
     a QEMU that is stuck in writing to its console would never answer."""
 
-    def __init__(self, connection: socket.socket, console: int, meanwhile: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        console: int,
+        meanwhile: Callable[[], None],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`wake` is called before each command: a process that was stopped would not answer."""
         self._socket = connection
         self._console = console
         self._meanwhile = meanwhile
         self._buffer = bytearray()
         self._greeted = False
+        self._wake = wake
 
     def command(self, name: str, **arguments: Any) -> Any:
         """Executes a command and returns its result. Raises InfrastructureError."""
+        self._wake()
         if not self._greeted:
             self._wait_for("QMP", "its greeting")
             self._greeted = True

@@ -123,6 +123,18 @@ class SerialLine:
         self.path = path
         self._loop = loop
         self._wire = wire
+        self._carried = [0, 0]
+        with traffic_file(path).open("w+b") as file:
+            file.truncate(TRAFFIC.size)
+            self._traffic = mmap.mmap(file.fileno(), TRAFFIC.size)
+        self._listening = True
+        self._plugged = False
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        """Makes a terminal, and the link to it."""
+        if self._plugged:
+            return
         # The slave stays open here: otherwise reads of the master fail whenever no host program has it open, and the
         # line's settings are lost with each that closes it.
         self._master, self._slave = os.openpty()
@@ -131,29 +143,36 @@ class SerialLine:
         # Programs that took the terminal exclusively and were killed must not lock the next one out.
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._slave, termios.TIOCNXCL)
-        temporary = path.with_suffix(".new")
+        temporary = self.path.with_suffix(".new")
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.ttyname(self._slave))
-        temporary.replace(path)
-        self._outlet = Outlet(loop, self._master)
-        self._carried = [0, 0]
-        with traffic_file(path).open("w+b") as file:
-            file.truncate(TRAFFIC.size)
-            self._traffic = mmap.mmap(file.fileno(), TRAFFIC.size)
-        wire.host = self._send
-        self.listen(True)
+        temporary.replace(self.path)
+        self._outlet = Outlet(self._loop, self._master)
+        self._plugged = True
+        self._wire.host = self._send
+        self.listen(self._listening)
 
-    def listen(self, listening: bool) -> None:
-        """Whether bytes are taken from the host; when not, they wait in the terminal, and then in the host."""
-        self._loop.on_readable(self._master, self._receive if listening else None)
-
-    def close(self) -> None:
-        """Removes the link and the terminal."""
+    def unplug(self) -> None:
+        """Link and terminal are gone; whoever has it open is told, and what is sent meanwhile is lost."""
+        if not self._plugged:
+            return
+        self._plugged = False
+        self._wire.host = lambda _data: None
         self.path.unlink(missing_ok=True)
         self._outlet.close()
         self._loop.forget(self._master)
         os.close(self._master)
         os.close(self._slave)
+
+    def listen(self, listening: bool) -> None:
+        """Whether bytes are taken from the host; when not, they wait in the terminal, and then in the host."""
+        self._listening = listening
+        if self._plugged:
+            self._loop.on_readable(self._master, self._receive if listening else None)
+
+    def close(self) -> None:
+        """Removes the link and the terminal."""
+        self.unplug()
         self._traffic.close()
         traffic_file(self.path).unlink(missing_ok=True)
 

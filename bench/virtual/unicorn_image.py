@@ -25,6 +25,7 @@ from bench.virtual.serial_line import Wire
 LOG = logging.getLogger(__name__)
 
 SLICE = 400_000  # instructions: 2 ms or so of the host's
+_SLICE_S = 0.002  # about
 _VECTORS = 8
 _WAIT_FOR_INTERRUPT = 0xBF30
 # QEMU's numbers of what Unicorn cannot handle.
@@ -66,6 +67,7 @@ class UnicornImage:
         self._slept_at: float | None = None
         self._timer: Timer | None = None
         self._reset_reason: int | None = None
+        self._drag_s = 0.0  # between slices
         self.on_end: Callable[[], None] = lambda: None
         self.on_breakpoint: Callable[[], bool] = lambda: False
         self.on_reset: Callable[[int], None] = lambda _reason: None
@@ -102,6 +104,22 @@ class UnicornImage:
         self._unschedule()
         self._connect(False)  # a halted core starts no transfer: what comes overruns
         return {}
+
+    def freeze(self) -> None:
+        """Hangs: nothing is executed until the next reset."""
+        if self._live:
+            self.pause()
+
+    def drag(self, share: int) -> None:
+        """Executes one `share`-th of the time; 1 ends it."""
+        self._drag_s = (share - 1) * _SLICE_S
+
+    def jump(self, address: int) -> None:
+        """The core goes on elsewhere, as a stray pointer would make it."""
+        if self.running:
+            self._awake()
+            self._cpu.write_register(PC, address)
+            self._schedule(0)
 
     def resume(self) -> None:
         """Goes on, with whatever a debugger has changed."""
@@ -215,7 +233,7 @@ class UnicornImage:
                 self.on_reset(reason)
                 return
             if self._counter.executed >= end:
-                self._schedule(0)
+                self._schedule(self._drag_s)
                 return
             if not self._take_interrupt() and self._execute(end) and not self._core.woken and self._sleep():
                 return

@@ -23,8 +23,7 @@ from bench.rack import board as board_module
 from bench.rack import flash as pyocd
 from bench.rack import image as images
 from bench.rack.board import Board, BoardLog
-from bench.rack.inventory import Power, load_inventory
-from bench.rack.power import power_cycle
+from bench.rack.inventory import load_inventory
 from bench.rack.rack import Rack, at_once
 
 INVENTORY = """\
@@ -310,12 +309,3 @@ def test_a_board_is_locked_while_the_rack_is_open(rack: Rack) -> None:
         Rack.open(rack.inventory, ["bit"], purpose="more", state_dir=Path(rack.boards["bit"]._ends.serial).parents[3]),
     ):
         pass
-
-
-def test_power_is_switched_by_commands(tmp_path: Path, bit: Board) -> None:
-    power = Power(kind="command", off=("touch", str(tmp_path / "off")), on=("touch", str(tmp_path / "on")), off_s=0.1)
-    power_cycle("bit", power)
-    assert (tmp_path / "off").stat().st_mtime_ns < (tmp_path / "on").stat().st_mtime_ns
-    broken = power.model_copy(update={"off": ("sh", "-c", "echo no such port; exit 4")})
-    with pytest.raises(InfrastructureError, match=r"board bit: power command sh failed \(exit 4\): no such port"):
-        power_cycle("bit", broken)

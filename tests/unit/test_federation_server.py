@@ -17,6 +17,7 @@ from linear_cohort import (
     Float32Codec,
     Float32Model,
     LinearClient,
+    Plan,
     Watcher,
     cohort,
     crashes,
@@ -189,6 +190,33 @@ def test_a_client_that_fails_every_time_is_left_out_after_the_third(tmp_path: Pa
     assert len(clients[0].jobs) == 3
     [(_, client, reason)] = reasons(tmp_path, "left_out")
     assert (client, reason) == ("a", "failed 3 times in a row, last: a: board has reset")
+
+
+def test_how_often_a_client_may_fail_is_the_experiments_to_say(tmp_path: Path) -> None:
+    clients = cohort({"a": dict.fromkeys(range(1, 50), crashes)})
+    section = 'strategy = "fedavg"\nclients_per_round = 3\nrounds = 50\nmax_failures = 5'
+    federated(tmp_path, clients, Plan(federation=section)).run(initial())
+    assert len(clients[0].jobs) == 5
+    [(_, _, reason)] = reasons(tmp_path, "left_out")
+    assert reason.startswith("failed 5 times in a row")
+
+
+def test_a_run_that_is_aborted_ends_soon_and_goes_on_later_to_the_same_weights(tmp_path: Path) -> None:
+    """As the loss of a board's lock aborts it, from another thread, while a client is at work."""
+    run = federated(tmp_path, cohort({"b": {3: straggles}}), schedule())
+
+    def lost(event: str) -> None:
+        if event == "round 3 of 4: b":
+            threading.Thread(target=run.abort, args=(InfrastructureError("board b: its lock is lost"),)).start()
+
+    run._observer.act = lost  # type: ignore[attr-defined]
+    begun = time.monotonic()
+    with pytest.raises(InfrastructureError, match=r"^board b: its lock is lost$"):
+        run.run(initial())
+    assert time.monotonic() - begun < 10, "not at the straggler's deadline"
+    assert Journal(tmp_path, "same").last_round("linear").round == 2
+    assert reasons(tmp_path) == [], "nobody has failed"
+    assert fingerprint(federated(tmp_path, cohort(), schedule()).run(initial())) == by_hand(4)
 
 
 def test_failures_that_are_not_in_a_row_do_not_lead_out(tmp_path: Path) -> None:

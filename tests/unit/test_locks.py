@@ -152,3 +152,25 @@ def test_the_folder_is_every_users() -> None:
     assert lock_folder().stat().st_mode & 0o7777 == 0o1777
     with BoardLock("probe-1", "bit", ""):
         assert all(path.stat().st_mode & 0o666 == 0o666 for path in lock_folder().iterdir())
+
+
+def test_a_lock_whose_file_is_gone_or_another_one_is_lost() -> None:
+    lock = BoardLock("probe-1", "bit", "a run")
+    lock.check()
+    with lock:
+        lock.check()
+        (path,) = lock_folder().glob("*.lock")
+        path.rename(path.with_suffix(".old"))
+        with pytest.raises(InfrastructureError, match=r"board bit: its lock is lost, for .* was removed or replaced$"):
+            lock.check()
+        with BoardLock("probe-1", "bit", "someone else's"), pytest.raises(InfrastructureError, match="now held by ada"):
+            lock.check()
+
+
+def test_a_lock_is_lost_to_a_reservation_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    reserve("probe-1", "bit", "mine")
+    with BoardLock("probe-1", "bit", "a run") as lock:
+        lock.check()
+        monkeypatch.setenv("LOGNAME", "bob")
+        with pytest.raises(InfrastructureError, match="board bit is reserved by ada"):
+            lock.check()

@@ -1,0 +1,254 @@
+"""`bench soak`: legs under faults on a rack of virtual boards, until all faults of the plan have struck."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ConfigError
+from bench.experiment.run import clients_of, prepare_boards
+from bench.experiment.setting import Setting, prepare
+from bench.progress import Reporter
+from bench.rack import image as images
+from bench.rack.board import Board
+from bench.rack.rack import Rack, at_once
+from bench.results.files import write_atomically
+from bench.soak.boards import Injector
+from bench.soak.disk import DiskFull, mark, started
+from bench.soak.leg import Scene, run_leg
+from bench.soak.meter import MeterBench
+from bench.soak.plan import DISK, METER, Planned, Queue, make_plan
+from bench.soak.record import Injected, Leg, markdown, passed, totals
+
+EXPERIMENT = "soak"
+_TEST_IMAGES = 200  # of which each step is judged: here the rounds matter, not how good the model is
+_ENDS_S = 10.0  # for processes to be gone
+_WATCH_S = 0.1
+
+
+@dataclass(frozen=True)
+class SoakSettings:
+    """What decides a soak. `minutes` ends it early."""
+
+    kinds: tuple[str, ...]
+    count: int
+    seed: int
+    minutes: float | None = None
+
+
+def soak(
+    settings: SoakSettings,
+    *,
+    rack: Path | None,
+    state_dir: Path,
+    reports: Path,
+    resume: bool,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Runs it to its end and returns its document, which is also written, with a table, into its folder.
+
+    What a leg has come to is kept when it ends; `resume` goes on with the newest soak of these settings that was not
+    finished.
+
+    Raises:
+        ConfigError: a board of the rack is real, or the settings cannot be.
+        InfrastructureError: the rack cannot be used, or a leg could not go on.
+    """
+    mark()
+    setting = prepare(EXPERIMENT, rack, say=reporter.say)
+    if real := [entry.name for entry in setting.entries if entry.virtual is None]:
+        raise ConfigError(
+            f"{setting.inventory.path}: {', '.join(real)}: faults are injected into virtual boards alone: "
+            "give a rack of these with --rack"
+        )
+    dataset = setting.dataset
+    few = replace(dataset, test_x=dataset.test_x[:_TEST_IMAGES], test_y=dataset.test_y[:_TEST_IMAGES])
+    setting = replace(setting, dataset=few)
+    plan = make_plan(settings.kinds, settings.count, settings.seed, len(setting.entries))
+    folder = _folder(reports, settings, resume)
+    store = _Store(folder, settings)
+    begun = time.monotonic()
+    purpose = f"soak {folder.name}"
+    names = [entry.name for entry in setting.entries]
+    with Rack.open(setting.inventory, names, purpose=purpose, state_dir=state_dir, log_dir=folder / "logs") as opened:
+        reporter.say(f"soak {folder.name}: {len(plan)} faults on {len(opened.boards)} boards, seed {settings.seed}")
+        _Soak(settings, setting, opened, plan, store, reporter).run(begun)
+    deadline = time.monotonic() + _ENDS_S
+    while started() and time.monotonic() < deadline:
+        threading.Event().wait(_WATCH_S)  # for processes that end by themselves
+    document = {
+        **store.document(),
+        **totals(store.legs, len(started())),
+        "seconds": round(time.monotonic() - begun, 1),
+        "rack": str(setting.inventory.path),
+        "boards": names,
+    }
+    document["passed"] = passed(document)
+    store.finish(document)
+    return document
+
+
+class _Soak:
+    def __init__(
+        self,
+        settings: SoakSettings,
+        setting: Setting,
+        rack: Rack,
+        plan: Sequence[Planned],
+        store: _Store,
+        reporter: Reporter,
+    ) -> None:
+        self._settings = settings
+        self._setting = setting
+        self._rack = rack
+        self._store = store
+        self._reporter = reporter
+        done = {fault.number for leg in store.legs for fault in leg.faults}
+        left = [planned for planned in plan if planned.number not in done]
+        self._on_boards = Queue([planned for planned in left if planned.kind not in (METER, DISK)])
+        self._disks = [planned for planned in left if planned.kind == DISK]
+        self._meters = [planned for planned in left if planned.kind == METER]
+        self._whole = max(1, len(self._on_boards))
+        self._count = len(plan)
+        self._struck = len(done)
+        self._lock = threading.Lock()
+        (self._variant,) = setting.experiment.model.variants
+
+    def run(self, begun: float) -> None:
+        """Legs, until nothing is left of the plan or the time is up."""
+        built = prepare_boards(self._setting, self._variant, self._rack, self._reporter)
+        wrong = self._wrong_images(built)
+        scene = Scene(
+            self._setting,
+            self._rack,
+            clients_of(self._setting, self._variant, self._rack),
+            DiskFull(),
+            lambda: at_once(list(self._rack.boards.values()), Board.restore),
+        )
+        meters = MeterBench(Queue(self._meters))
+        due, limit_s = len(self._meters), 60 * (self._settings.minutes or float("inf"))
+        try:
+            while (len(self._on_boards) or self._disks or due) and time.monotonic() - begun < limit_s:
+                due -= self._freeze(meters, due)
+                self._leg(scene, wrong, meters)
+        finally:
+            meters.stop()
+        if rest := meters.take()[0]:
+            self._store.add_faults(rest)
+
+    def _freeze(self, meters: MeterBench, left: int) -> int:
+        """Meters freeze in step with what is left of the boards' faults."""
+        wanted = round(len(self._meters) * len(self._on_boards) / self._whole)
+        for _ in range(left - wanted):
+            meters.freeze()
+        return max(0, left - wanted)
+
+    def _leg(self, scene: Scene, wrong: Mapping[str, Path], meters: MeterBench) -> None:
+        number = len(self._store.legs) + 1
+        folder = self._store.folder / f"leg-{number:04}"
+        shutil.rmtree(folder, ignore_errors=True)
+        injector = Injector(list(self._rack.boards.values()), self._on_boards, wrong, self._told)
+        disk_fault = self._disks.pop() if self._disks else None
+        leg, left = run_leg(scene, number, self._settings.seed + number, injector, disk_fault, folder)
+        if left is not None:
+            self._disks.append(left)
+        faults, figures = meters.take()
+        leg = replace(leg, faults=(*leg.faults, *faults), wrong_figures=(*leg.wrong_figures, *figures))
+        self._store.add(leg)
+        if leg.weights_equal and not leg.wrong_figures and not leg.lost_updates:
+            shutil.rmtree(folder)
+        with suppress(OSError):
+            self._reporter.say(_line(leg))
+
+    def _told(self, _fault: Injected) -> None:
+        with self._lock:
+            self._struck += 1
+            struck = self._struck
+        with suppress(OSError):  # progress on a disk that is full on purpose
+            self._reporter.count("faults", min(struck, self._count), self._count)
+
+    def _wrong_images(self, built: Mapping[str, Path]) -> dict[str, Path]:
+        """By board: its image but for the program's name, so another build, as its id says."""
+        found = {}
+        for entry in self._setting.entries:
+            path = self._store.folder / f"wrong-{entry.name}.bin"
+            path.write_bytes(images.renamed(built[entry.env].read_bytes(), b"another!"))
+            found[entry.name] = path
+        return found
+
+
+class _Store:
+    """A soak's folder: settings, a file for each leg, and at last the document."""
+
+    def __init__(self, folder: Path, settings: SoakSettings) -> None:
+        self.folder = folder
+        self._settings = settings
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "settings.json", json.dumps(_settings_document(settings)).encode())
+        paths = sorted(folder.glob("legs/*.json"))
+        self.legs = [Leg.from_document(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+        (folder / "legs").mkdir(exist_ok=True)
+
+    def add(self, leg: Leg) -> None:
+        """A leg has ended."""
+        self.legs.append(leg)
+        self._write(leg)
+
+    def add_faults(self, faults: Sequence[Injected]) -> None:
+        """Of what ran beside the last leg."""
+        self.legs[-1] = leg = replace(self.legs[-1], faults=(*self.legs[-1].faults, *faults))
+        self._write(leg)
+
+    def document(self) -> dict[str, Any]:
+        """What it was to be."""
+        return {"folder": str(self.folder), **_settings_document(self._settings)}
+
+    def finish(self, document: Mapping[str, Any]) -> None:
+        """All is over."""
+        faults = [fault for leg in self.legs for fault in leg.document()["faults"]]
+        lines = "".join(json.dumps(fault) + "\n" for fault in sorted(faults, key=lambda fault: fault["at"]))
+        write_atomically(self.folder / "faults.jsonl", lines.encode())
+        write_atomically(self.folder / "soak.md", markdown(document).encode())
+        write_atomically(self.folder / "soak.json", json.dumps(document, indent=2).encode())
+
+    def _write(self, leg: Leg) -> None:
+        path = self.folder / "legs" / f"{leg.number:04}.json"
+        write_atomically(path, json.dumps(leg.document()).encode())
+
+
+def _settings_document(settings: SoakSettings) -> dict[str, Any]:
+    return {"faults": list(settings.kinds), "count": settings.count, "seed": settings.seed}
+
+
+def _folder(reports: Path, settings: SoakSettings, resume: bool) -> Path:
+    base = reports / "soaks"
+    if not resume:
+        return base / f"soak-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    wanted = _settings_document(settings)
+    for folder in sorted(base.glob("soak-*"), reverse=True):
+        file = folder / "settings.json"
+        if file.is_file() and not (folder / "soak.json").is_file() and json.loads(file.read_text()) == wanted:
+            return folder
+    raise ConfigError(f"no unfinished soak with these faults, count and seed in {base}: run without --resume")
+
+
+def _line(leg: Leg) -> str:
+    healed = sum(fault.rung != "" for fault in leg.faults)
+    text = f"leg {leg.number}: {len(leg.faults)} faults, {healed} recovered, {leg.updates} updates"
+    text += f", {leg.left_out} left out" if leg.left_out else ""
+    wrong = {
+        "lost": leg.lost_updates,
+        "counted twice": leg.duplicated_updates,
+        "hangs": leg.hangs,
+        "wrong figures": len(leg.wrong_figures),
+    }
+    text += "".join(f", {count} {what}" for what, count in wrong.items() if count)
+    return f"{text}, weights {'equal' if leg.weights_equal else 'DIFFERENT'}, {leg.seconds:.0f} s"
