@@ -84,6 +84,7 @@ class Board:
         self.exclusive = threading.Lock()
         self.resident: object = None  # what of its clients' its RAM holds, if known; theirs to say
         self.on_line: Step | None = None  # is given what the board prints, beside the log
+        self.may_flash = True  # False: what has to be there must be there already
         self._ends = ends
         self._scratch = scratch
         self._power_cycle = power_cycle
@@ -180,6 +181,8 @@ class Board:
                 step("already there")
                 self._flashed = (image, data)
                 return False
+            if not self.may_flash:
+                raise ConfigError(f"board {self.name} must not be flashed now, but {self._state(descriptor)}")
             step(f"flashing {sum(map(len, segments.values())) / 1024:.0f} KB" + (" again" if again else ""))
             try:
                 self._write(segments, cancelled, trust_nothing=again)
