@@ -44,15 +44,16 @@ def attach_logs(report: pytest.TestReport, boards: Iterable[RackBoard], begun: M
 
 
 def forget_failures(item: pytest.Item) -> None:
-    """Lets fixtures that failed run again, and gives the test a new request, as pytest does before its first run."""
+    """Gives the test a new request, as pytest does before its first run, and lets fixtures that failed run again."""
+    if not isinstance(item, pytest.Function):
+        return
+    item._initrequest()
     info = getattr(item, "_fixtureinfo", None)
     for definitions in () if info is None else info.name2fixturedefs.values():
         for definition in definitions:
             cached = definition.cached_result
             if cached is not None and cached[2] is not None:
-                definition.cached_result = None
-    if isinstance(item, pytest.Function):
-        item._initrequest()
+                definition.finish(item._request)
 
 
 def _boot_text(text: str, env: str) -> list[str]:
