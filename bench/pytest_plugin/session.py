@@ -72,11 +72,11 @@ class RackSession:
 
     def _of_the_session(self) -> ModuleType:
         """`board`, whose parameters are only known now, and `rack`, in a module: pytest wants no methods for these."""
-        grouped = self._config.pluginmanager.hasplugin("xdist")
+        # xdist says the same, but perhaps later; without it the mark means nothing.
+        self._config.addinivalue_line("markers", "xdist_group(name): tests of one group run on one worker")
 
         def parameter(entry: BoardEntry) -> Any:
-            marks = [pytest.mark.xdist_group(entry.name)] if grouped else []
-            return pytest.param(entry, id=entry.name, marks=marks)
+            return pytest.param(entry, id=entry.name, marks=pytest.mark.xdist_group(entry.name))
 
         @pytest.fixture(scope="session", params=[parameter(entry) for entry in self._options.boards])
         def board(request: pytest.FixtureRequest) -> RackBoard:
