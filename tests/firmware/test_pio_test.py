@@ -55,14 +55,8 @@ def pio_test(root: Path, folder: Path, *arguments: str, **environment: str) -> t
 @pytest.mark.parametrize("env", ["host", "microbit"])
 def test_the_firmwares_tests_pass(project_root: Path, tmp_path: Path, env: str) -> None:
     (tmp_path / "rack.yaml").write_text(RACK)
-    code, said, suites = pio_test(
-        project_root,
-        tmp_path,
-        "-e",
-        env,
-        FTTE_RACK=str(tmp_path / "rack.yaml"),
-        FTTE_RACK_STATE=str(tmp_path / "state"),
-    )
+    rack = {"FTTE_RACK": str(tmp_path / "rack.yaml"), "FTTE_RACK_STATE": str(tmp_path / "state")}
+    code, said, suites = pio_test(project_root, tmp_path, "-e", env, **rack)
     assert code == 0, said
     assert (suites.get("failures"), suites.get("errors")) == ("0", "0")
     cases = {case.get("name") for case in suites.iter("testcase")}
