@@ -34,7 +34,7 @@ void put_place(const char* file, int line, const char* expected) {
 
 void run_all() {
   put("\nbegin ");
-  put_number(check::kCaseCount, 10);
+  put_number(static_cast<uint32_t>(check::kCaseCount), 10);
   put(" cases\n");
   for (size_t i = 0; i < check::kCaseCount; ++i) {
     const check::Case& one = check::kCases[i];

@@ -1,5 +1,6 @@
 // The link's checksum and stuffing against what is published of them.
 #include <cstring>
+#include <initializer_list>
 
 #include "check.hpp"
 #include "link/cobs.hpp"
