@@ -82,7 +82,8 @@ void cobs_there_and_back() {
 void a_message_too_long_is_never_complete() {
   link::CobsDecoder decoder(g_decoded, 4);
   g_decoded[4] = 0x5A;
-  for (const uint8_t byte : {0x06, 1, 2, 3, 4, 5}) decoder.put(byte);
+  const uint8_t encoded[] = {6, 1, 2, 3, 4, 5};
+  for (const uint8_t byte : encoded) decoder.put(byte);
   CHECK(!decoder.complete());
   CHECK_EQUAL(g_decoded[4], 0x5A);
 }
