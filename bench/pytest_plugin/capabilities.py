@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench.rack.inventory import BoardEntry
@@ -65,6 +65,12 @@ def unknown(asked: Mapping[str, Any]) -> list[str]:
 def known() -> tuple[str, ...]:
     """All capabilities."""
     return tuple(_CHECKS)
+
+
+def another(entry: BoardEntry, asked: Mapping[str, Any], boards: Iterable[BoardEntry]) -> bool:
+    """Whether boards are asked for by name or environment, are there, and this is none of them."""
+    identity = {name: asked[name] for name in ("name", "env") if name in asked}
+    return unmet(entry, identity) is not None and any(unmet(other, identity) is None for other in boards)
 
 
 def unmet(entry: BoardEntry, asked: Mapping[str, Any]) -> str | None:

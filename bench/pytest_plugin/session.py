@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bench.pytest_plugin.options import Options
     from bench.pytest_plugin.tools import Tools
 
-_ALL_AT_ONCE = ("cohort", "trained")
-"""Fixtures that need every board that matches."""
+_FIXTURES = ("rack", "meter", "cohort", "trained")
+"""Beside `board`."""
 _OFFSETS: pytest.StashKey[Mapping[str, int]] = pytest.StashKey()
 _RETRIED: pytest.StashKey[str] = pytest.StashKey()
 SMOKE = "smoke"
@@ -123,8 +123,10 @@ class RackSession:
         boards = ", ".join(f"{entry.name} ({entry.env})" for entry in self._options.boards)
         return f"rack: {self._options.inventory.path}: {boards}"
 
-    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        """Skips tests on boards that do not match. Raises pytest.UsageError for what no board can be asked for."""
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Skips tests on boards that do not match; where one is asked for by name and is there, the others are no
+        case at all. Raises pytest.UsageError for what no board can be asked for."""
+        others = []
         for item in items:
             asked = _asked(item)
             if strange := capabilities.unknown(asked):
@@ -133,8 +135,15 @@ class RackSession:
                     f"known are {', '.join(capabilities.known())}"
                 )
             entry = _entry(item)
-            if entry is not None and (reason := capabilities.unmet(entry, asked)) is not None:
+            if entry is None:
+                continue
+            if capabilities.another(entry, asked, self._options.boards):
+                others.append(item)
+            elif (reason := capabilities.unmet(entry, asked)) is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
+        if others:
+            self._config.hook.pytest_deselected(items=others)
+            items[:] = [item for item in items if item not in others]
 
     def _matching(self, item: pytest.Item) -> list[BoardEntry]:
         asked = _asked(item)
@@ -146,7 +155,7 @@ class RackSession:
             return set()
         entry = _entry(item)
         names = set() if entry is None else {entry.name}
-        used = getattr(item, "fixturenames", ())
+        used = _ours(item)
         if "cohort" in used and "trained" not in used:  # a run takes its boards itself
             names |= {entry.name for entry in self._matching(item)}
         return names
@@ -212,7 +221,7 @@ class RackSession:
             report.ftte_retried = item.stash.get(_RETRIED, "")
 
     def _uses_rack(self, item: pytest.Item) -> bool:
-        return _entry(item) is not None or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        return _entry(item) is not None or bool(_ours(item))
 
     # --- the end ---
 
@@ -237,7 +246,11 @@ class RackSession:
             self._tools.leases.keep(())
 
 
-_FIXTURES = frozenset(("rack", "meter", *_ALL_AT_ONCE))
+def _ours(item: pytest.Item) -> set[str]:
+    """Those of our fixtures that a test uses, not those of these names that are its own."""
+    info = getattr(item, "_fixtureinfo", None)
+    definitions = {} if info is None else info.name2fixturedefs
+    return {name for name in _FIXTURES if name in definitions and definitions[name][-1].func.__module__ == __name__}
 
 
 def _entry(item: pytest.Item) -> BoardEntry | None:
