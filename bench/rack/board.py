@@ -220,7 +220,7 @@ class Board:
             ("resync", lambda: self.connect(wait_s=_RESYNC_S, cancelled=cancelled)),
             ("reset", lambda: self.reset(cancelled)),
         ]
-        flashed = self._flashed
+        flashed = self._flashed if self.may_flash else None
         if flashed is not None:
             rungs.append(("flash", lambda: self.flash(*flashed, force=True, cancelled=cancelled)))
         cycle = self._power_cycle
