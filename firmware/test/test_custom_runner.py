@@ -85,12 +85,14 @@ class CustomTestRunner(TestRunnerBase):
     def on_testing_line_output(self, line: str) -> None:
         """One line of the program's output."""
         text = line.strip()
+        if self._ended:
+            return  # it was asked twice before it began, and begins again
         if text.startswith("begin "):
-            if self._announced is not None:
-                raise UnitTestError(f"the board began anew in case {self._case}: it has reset")
             self._announced = int(text.split()[1])
         elif self._announced is None:
             return
+        elif text == "boot":
+            raise UnitTestError(f"the board has reset in case {self._case}")
         elif text.startswith("case "):
             self._case, self._told, self._begun = text.removeprefix("case "), [], time.monotonic()
         elif text in ("passed", "failed") and self._case is not None:

@@ -79,4 +79,5 @@ def test_failures_and_resets_are_told(project_root: Path, tmp_path: Path) -> Non
     assert "failure" in found["wrong"]
     assert any("error" in tags for name, tags in found.items() if name not in ("fine", "wrong")), found
     assert "broken.cpp:5: 6 * 7 == 54, found 0x2a" in said
+    assert "the board has reset in case resets" in said
     assert "never" not in found
