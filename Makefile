@@ -15,7 +15,7 @@ TIDY_FLAGS = -std=c++17 -xc++ -Ifirmware -DFTTE_HOST -DFTTE_ENV='"host"' -DFTTE_
              -DFTTE_BAUD=115200 -DFTTE_CORE_HZ=1000000000 -DFTTE_HSE_HZ=0 -DFTTE_CHUNK_BYTES=1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench kernels claims format firmware setup setup-develop clean distclean
+.PHONY: help demo test check bench kernels claims format firmware setup setup-develop wheel clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,13 @@ setup:  ## what `make demo` needs: system packages, .venv, PlatformIO
 setup-develop:  ## what `make test` and `make check` need
 	@$(PYTHON) -m setup --develop
 
+wheel: setup-develop  ## a wheel in dist/ that carries firmware, platform and default rack
+	@rm -rf build
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build
+
 clean:  ## removes builds and caches
-	rm -rf .pio .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis compile_commands.json
+	rm -rf .pio .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis compile_commands.json
 	find bench firmware hosts setup tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean  ## removes what set-up made in this folder as well

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import process
 from bench.errors import ConfigError
+from bench.project import ensure_platformio, project_root
 from bench.rack.manifest import environments
 
 Step = Callable[[str], None]
@@ -20,19 +21,6 @@ _OVERFLOWS = ("overflowed by", "will not fit in region", "do not fit", "is large
 
 class ImageTooLargeError(ConfigError):
     """A program that a board's memories cannot hold."""
-
-
-def project_root() -> Path:
-    """The folder with platformio.ini: the working folder or one above it, else the one that this package lies in.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    candidates = [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parent.parent]
-    for folder in candidates:
-        if (folder / "platformio.ini").is_file() and (folder / "firmware" / "platform").is_dir():
-            return folder
-    raise ConfigError("no project here: run this in a checkout of the bench, the folder with platformio.ini")
 
 
 def programs() -> tuple[str, ...]:
@@ -111,6 +99,7 @@ def _platformio(
         "FTTE_PROGRAM": program,
         **(settings or {}),
     }
+    ensure_platformio()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -17,11 +17,11 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from bench import verbs, verbs_choose, verbs_energy, verbs_lab, verbs_model, verbs_place, verbs_soak
-from bench.build import project_root
 from bench.cli_results import ResultVerbs
 from bench.compiler.scheme import scheme_help
-from bench.errors import BenchError, ConfigError
+from bench.errors import BenchError
 from bench.model.zoo import zoo_names
+from bench.project import in_checkout, project_root, root_path
 
 
 class _Parser(argparse.ArgumentParser):
@@ -157,7 +157,7 @@ def parser() -> argparse.ArgumentParser:
     _add_rack(verbs_)
     _add_boards(verbs_)
     _add_models(verbs_)
-    results = ResultVerbs(verbs_, _common, _in_project)
+    results = ResultVerbs(verbs_, _common, _reports)
     _add_runs(verbs_, results)
     results.add()
     return top
@@ -401,12 +401,14 @@ def _common(verb: argparse.ArgumentParser) -> None:
 
 
 def _in_project(name: str) -> Path:
-    """A folder of the project, whichever of its folders the command is called in."""
-    try:
-        root = project_root()
-    except ConfigError:
-        return Path(name)
+    """A folder of the project, whichever folder the command is called in."""
+    root = root_path()
     return Path(name) if root == Path.cwd() else root / name
+
+
+def _reports() -> Path:
+    """In a checkout its own folder; an installed bench keeps a user's results where the user is."""
+    return _in_project("reports") if in_checkout() else Path("reports")
 
 
 def _on_term(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -421,6 +423,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _on_term)
     try:
+        project_root()  # an installed package's is made by the first command
         code = options.call(options)
         sys.stdout.flush()
     except BenchError as error:

@@ -68,11 +68,11 @@ class ResultVerbs:
         self,
         verbs: Any,
         common: Callable[[argparse.ArgumentParser], None],
-        in_project: Callable[[str], Path],
+        reports: Callable[[], Path],
     ) -> None:
         self._verbs = verbs
         self._common = common
-        self._in_project = in_project
+        self._reports = reports
 
     def add(self) -> None:
         """All of them."""
@@ -83,9 +83,7 @@ class ResultVerbs:
 
     def reports(self, verb: argparse.ArgumentParser) -> None:
         """Where runs and the store are."""
-        verb.add_argument(
-            "--reports", type=Path, default=self._in_project("reports"), metavar="DIR", help="where runs are kept"
-        )
+        verb.add_argument("--reports", type=Path, default=self._reports(), metavar="DIR", help="where runs are kept")
         self.store(verb)
         self._common(verb)
 

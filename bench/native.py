@@ -18,8 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.errors import ConfigError
-
-_ROOT = Path(__file__).parents[1]
+from bench.project import root_path
 
 
 def compiler() -> str:
@@ -65,7 +64,7 @@ def compile_to(command: Sequence[str], target: Path, name: str) -> None:
 def cache_folder(kind: str) -> Path:
     """The cache's folder for libraries of a kind."""
     chosen = os.environ.get("FTTE_CACHE")
-    return (Path(chosen) if chosen else _ROOT / ".cache") / kind
+    return (Path(chosen) if chosen else root_path() / ".cache") / kind
 
 
 @cache

@@ -15,10 +15,11 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.build import build, project_root
+from bench.build import build
 from bench.errors import ConfigError
 from bench.link.messages import ClockSource, Hello, ResetCause
 from bench.progress import Reporter
+from bench.project import project_root
 from bench.rack.board import Board
 from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
 from bench.rack.locks import Holder, Reservation, holder, reservation, reserve, unreserve

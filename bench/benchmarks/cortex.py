@@ -23,7 +23,7 @@ from elftools.elf.elffile import ELFFile
 from numpy.typing import NDArray
 from unicorn import arm_const
 
-from bench.build import project_root
+from bench.project import project_root
 
 unicorn: Any = _unicorn  # its annotations are partial
 FIRMWARE = project_root() / "firmware"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.build import project_root
+from bench.project import project_root
 
 
 def cache_folder() -> Path:

@@ -23,7 +23,7 @@ from bench.benchmarks.cortex import CPU_MODELS, FIRMWARE, Argument, CoreTarget, 
 from bench.benchmarks.cycles import modelled_cycles
 from bench.benchmarks.files import cache_folder, write_document
 from bench.benchmarks.kernel_cases import CASES, SCRATCH_BYTES, KernelCase, function, source
-from bench.build import project_root
+from bench.project import project_root
 
 BASELINE = project_root() / "reports" / "baseline" / "kernels.json"
 TOLERANCE = 0.01

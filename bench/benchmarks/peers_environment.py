@@ -13,8 +13,8 @@ from typing import Any
 
 from bench import process
 from bench.benchmarks.peers.case import Case, save
-from bench.build import project_root
 from bench.errors import BenchError, InfrastructureError
+from bench.project import project_root
 
 REQUIREMENTS = (("torch==2.13.0",), ("flwr[simulation]==1.41.0", "numpy"))
 """One installation after the other. Versions are fixed, as figures are of versions."""

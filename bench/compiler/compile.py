@@ -29,6 +29,7 @@ from bench.errors import ConfigError
 from bench.model.graph import Graph, Node
 from bench.model.plan import FIRMWARE, GENERATED, BlockSpec, InputSpec, LayerSpec, Plan, Rule
 from bench.model.wire import blocks_of, max_update_bytes, spans_of
+from bench.project import project_root
 
 INPUT_EXPONENT = 6
 """Of the int8 samples: features from -2 to just below 2."""
@@ -190,6 +191,8 @@ def arrange_smallest(schedule: Schedule) -> Arranged:
 
 def write(compiled: Compiled, firmware: Path = FIRMWARE) -> Path:
     """Writes a program's folder; a file that says the same already is left alone, so that nothing is built again."""
+    if firmware == FIRMWARE:
+        project_root()  # an installed package's is made when it is first needed
     folder = firmware / GENERATED / compiled.plan.name
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in compiled.sources.items():

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.build import project_root
 from bench.compiler.compile import Settings, compile_graph, random_calibration, write
 from bench.compiler.recipe import Recipe, load_model
 from bench.data import fashion_mnist, partition, split
@@ -25,6 +24,7 @@ from bench.fleet.engine import Engine
 from bench.fleet.population import Pool
 from bench.fleet.rehearse import rehearsed_calibration
 from bench.model.graph import Graph
+from bench.project import project_root
 from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
 from bench.rack.manifest import load_manifest
 from bench.selection.tasks import pretrained, seen_by_strangers

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bench.build import project_root
 from bench.experiment.setting import Setting
 from bench.federation.journal import Journal
+from bench.project import project_root
 from bench.rack.manifest import load_manifest
 from bench.results.table import Measurement
 

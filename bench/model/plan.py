@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from bench.errors import ConfigError
+from bench.project import root_path
 
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+FIRMWARE = root_path() / "firmware"
 GENERATED = "generated"
 """Where emitted programs lie below FIRMWARE."""
 

@@ -88,6 +88,7 @@ class Board:
         self.on_line: Step | None = None  # is given what the board prints, beside the log
         self.on_recovery: Callable[[recovery.Recovery], None] = lambda _recovery: None
         self.quarantine: str | None = None  # why the board is left alone
+        self.may_flash = True  # False: what has to be there must be there already
         self._ends = ends
         self._scratch = scratch
         self._power_cycle = power_cycle
@@ -189,6 +190,8 @@ class Board:
                 step("already there")
                 self._flashed = (image, data)
                 return False
+            if not self.may_flash:
+                raise ConfigError(f"board {self.name} must not be flashed now, but {self._state(descriptor)}")
             step(f"flashing {sum(map(len, segments.values())) / 1024:.0f} KB" + (" again" if again else ""))
             try:
                 self._write(segments, cancelled, trust_nothing=again)
@@ -242,7 +245,7 @@ class Board:
             ("resync", lambda: self.connect(wait_s=_RESYNC_S, cancelled=cancelled, absent=True)),
             ("reset", lambda: self.reset(cancelled)),
         ]
-        flashed = self._flashed
+        flashed = self._flashed if self.may_flash else None
         if flashed is not None:
             rungs.append(("flash", lambda: self.flash(*flashed, force=True, cancelled=cancelled)))
         cycle = self._power_cycle

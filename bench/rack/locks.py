@@ -31,6 +31,10 @@ _RECORD_BYTES = 4096
 _PROBED_S = 0.2  # longer than anyone takes to look who holds a lock
 
 
+class BoardInUseError(InfrastructureError):
+    """Another process has the board: it is worth waiting for."""
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a lock: process, user, machine, since when (ISO 8601, UTC) and what for."""
@@ -88,7 +92,8 @@ class BoardLock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Raises InfrastructureError that names the holder when the board is taken, or reserved by another user."""
+        """Raises BoardInUseError that names the holder when the board is taken, InfrastructureError when it is reserved
+        by another user."""
         fd = self._open()
         try:
             _lock(fd)
@@ -96,7 +101,7 @@ class BoardLock:
         except BlockingIOError as error:
             held = _holder_in(fd)
             os.close(fd)
-            raise InfrastructureError(
+            raise BoardInUseError(
                 f"board {self._name} is in use by {held or 'another process'}: wait for it, or end it"
             ) from error
         except BaseException:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.errors import ConfigError
+from bench.project import sources
 
-BOARDS_DIR = Path(__file__).resolve().parents[2] / "firmware" / "platform" / "boards"
+BOARDS_DIR = sources() / "firmware" / "platform" / "boards"
 
 Family = Literal["stm32f4", "stm32f2", "stm32l4", "nrf51", "nrf52", "mps2", "host"]
 Core = Literal["cortex-m4f", "cortex-m3", "cortex-m0", "cortex-m7", "cortex-m33", "host"]

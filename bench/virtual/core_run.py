@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.build import project_root
 from bench.errors import ConfigError, InfrastructureError
 from bench.link.device import Device
 from bench.link.port import open_port
 from bench.link.session import Session
 from bench.meters.counter import PhaseCounter
 from bench.meters.witness import Witness
+from bench.project import project_root
 from bench.rack.image import ImageDescriptor
 from bench.rack.manifest import BoardManifest, load_manifest
 from bench.virtual.emulator import QEMU

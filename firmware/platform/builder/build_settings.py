@@ -74,8 +74,8 @@ def find_program(firmware: Path, name: str) -> Program:
     return Program(name, folder, hashlib.sha256(text).digest()[:8])
 
 
-def source_filter(manifest: BoardManifest, program: Program) -> list[str]:
-    """PlatformIO's filter of what below firmware/ is compiled into this board's image."""
+def source_filter(manifest: BoardManifest, program: Program, *, testing: bool = False) -> list[str]:
+    """PlatformIO's filter of what below firmware/ is compiled into this board's image; a test has a main of its own."""
     folders = ["src", "link", "engine", "federation", f"{GENERATED}/{program.name}", f"hal/{manifest.family}"]
     if manifest.family != "host":
         folders.append("hal/common")
@@ -83,7 +83,7 @@ def source_filter(manifest: BoardManifest, program: Program) -> list[str]:
         folders.append("hal/stm32")
     if manifest.family.startswith("stm32") or manifest.family == "mps2":
         folders.append("hal/systick")
-    return [f"+<{folder}/>" for folder in folders]
+    return [f"+<{folder}/>" for folder in folders] + (["-<src/main.cpp>"] if testing else [])
 
 
 def defines(manifest: BoardManifest, program: Program) -> list[str | tuple[str, str | int]]:

@@ -103,7 +103,7 @@ env.Replace(
     CXXCOM=f"{cached}{env['CXXCOM']}",
     LINK=f"{prefix}g++",
     RANLIB=f"{prefix}gcc-ranlib",
-    SRC_FILTER=build_settings.source_filter(manifest, program),
+    SRC_FILTER=build_settings.source_filter(manifest, program, testing="__test" in COMMAND_LINE_TARGETS),
 )
 core_flags = list(build_settings.CORE_FLAGS[manifest.core])
 env.Append(

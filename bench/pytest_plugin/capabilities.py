@@ -1,0 +1,80 @@
+"""What a test asks of a board, by `@pytest.mark.board(...)`, and why a board does not do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from bench.rack.inventory import BoardEntry
+from bench.rack.manifest import BoardManifest, load_manifest
+
+_Check = Callable[[Any, BoardEntry, BoardManifest], str | None]
+
+
+def _texts(asked: Any) -> tuple[str, ...]:
+    return (asked,) if isinstance(asked, str) else tuple(asked)
+
+
+def _one_of(word: str, asked: Any, value: str) -> str | None:
+    return None if value in _texts(asked) else f"{word} {' or '.join(_texts(asked))} is asked for, it has {value}"
+
+
+def _family(asked: Any, _entry: BoardEntry, manifest: BoardManifest) -> str | None:
+    """`stm32` is all of stm32f4, stm32f2, stm32l4."""
+    if manifest.family.startswith(_texts(asked)):
+        return None
+    return f"family {' or '.join(_texts(asked))} is asked for, it is a {manifest.family}"
+
+
+def _features(asked: Any, entry: BoardEntry, _manifest: BoardManifest) -> str | None:
+    lacking = [feature for feature in _texts(asked) if feature not in entry.features]
+    return f"without {', '.join(lacking)} among its features in the inventory" if lacking else None
+
+
+def _least(word: str, asked: Any, value: int) -> str | None:
+    return None if value >= asked else f"{asked:,} bytes of {word} are asked for, it has {value:,}"
+
+
+def _whether(asked: Any, value: bool, there: str, absent: str) -> str | None:
+    return None if value == bool(asked) else there if value else absent
+
+
+def _has_meter(entry: BoardEntry) -> bool:
+    return entry.meter is not None and entry.meter.kind != "modelled"
+
+
+_CHECKS: Mapping[str, _Check] = {
+    "name": lambda asked, entry, _manifest: _one_of("board", asked, entry.name),
+    "env": lambda asked, entry, _manifest: _one_of("environment", asked, entry.env),
+    "core": lambda asked, _entry, manifest: _one_of("core", asked, manifest.core),
+    "family": _family,
+    "features": _features,
+    "sram_min": lambda asked, _entry, manifest: _least("SRAM", asked, manifest.ram.size),
+    "flash_min": lambda asked, _entry, manifest: _least("flash", asked, manifest.flash.size),
+    "fpu": lambda asked, _entry, manifest: _whether(asked, manifest.has_fpu, "it has an FPU", "it has no FPU"),
+    "physical": lambda asked, entry, _m: _whether(asked, entry.virtual is None, "it is a real board", "it is emulated"),
+    "meter": lambda asked, entry, _m: _whether(asked, _has_meter(entry), "it has a meter", "it has no meter"),
+}
+
+
+def unknown(asked: Mapping[str, Any]) -> list[str]:
+    """What is asked for that no board can be asked for; `known()` says what can."""
+    return [name for name in asked if name not in _CHECKS]
+
+
+def known() -> tuple[str, ...]:
+    """All capabilities."""
+    return tuple(_CHECKS)
+
+
+def another(entry: BoardEntry, asked: Mapping[str, Any], boards: Iterable[BoardEntry]) -> bool:
+    """Whether boards are asked for by name or environment, are there, and this is none of them."""
+    identity = {name: asked[name] for name in ("name", "env") if name in asked}
+    return unmet(entry, identity) is not None and any(unmet(other, identity) is None for other in boards)
+
+
+def unmet(entry: BoardEntry, asked: Mapping[str, Any]) -> str | None:
+    """Why a board does not do; None when it does."""
+    manifest = load_manifest(entry.env)
+    reasons = [reason for name, value in asked.items() if (reason := _CHECKS[name](value, entry, manifest)) is not None]
+    return f"board {entry.name}: {'; '.join(reasons)}" if reasons else None

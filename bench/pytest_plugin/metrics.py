@@ -1,0 +1,132 @@
+"""Metrics of tests: recorded with unit and origin, held against limits, carried by pytest's reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.pytest_plugin.units import converted
+
+KINDS = ("measured", "counted", "modelled")
+"""As in the table of measurements; a metric of the test's own making has none."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure. `low` and `high` are the limits that it was held against, in its own unit."""
+
+    name: str
+    value: float
+    unit: str
+    kind: str = ""
+    board: str = ""
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        kind = f" ({self.kind})" if self.kind else ""
+        return f"{self.name}{f' of {self.board}' if self.board else ''} {number(self.value)} {self.unit}{kind}"
+
+
+def number(value: float) -> str:
+    """As tables show it."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
+
+
+METRICS: pytest.StashKey[dict[str, Metric]] = pytest.StashKey()
+BOARD: pytest.StashKey[str] = pytest.StashKey()
+"""The name of the board that a test runs on."""
+
+
+class MetricRecorder:
+    """The value of the fixture `record_metric`."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+
+    @property
+    def recorded(self) -> dict[str, Metric]:
+        """What this test has recorded, by name and board."""
+        return self._item.stash.setdefault(METRICS, {})
+
+    def __call__(
+        self, name: str | Metric, value: float | None = None, unit: str | None = None, *, kind: str = ""
+    ) -> Metric:
+        """Records a metric by name, value and unit, or one that a board gave; the last of a name counts.
+
+        Raises ConfigError for a value that is not finite, and for a name without value and unit.
+        """
+        if isinstance(name, Metric):
+            metric = name
+        elif value is None or unit is None:
+            raise ConfigError(f"metric {name}: record_metric(name, value, unit) needs all three")
+        else:
+            metric = Metric(name, float(value), unit, kind)
+        if not math.isfinite(metric.value):
+            raise ConfigError(f"metric {metric.name}: {metric.value} is not a number")
+        if metric.kind and metric.kind not in KINDS:
+            raise ConfigError(f"metric {metric.name}: kind {metric.kind!r} is none of {', '.join(KINDS)}")
+        metric = replace(metric, board=metric.board or self._item.stash.get(BOARD, ""))
+        self.recorded[f"{metric.name} {metric.board}"] = metric
+        return metric
+
+    def find(self, name: str) -> Metric:
+        """The metric of that name that was recorded last. Raises ConfigError when there is none."""
+        for metric in reversed(self.recorded.values()):
+            if metric.name == name:
+                return metric
+        known = ", ".join(dict.fromkeys(metric.name for metric in self.recorded.values())) or "none yet"
+        raise ConfigError(f"no metric {name!r} was recorded by this test; there are: {known}")
+
+
+@dataclass(frozen=True)
+class Within:
+    """The value of the fixture `assert_within`."""
+
+    record: MetricRecorder
+
+    def __call__(
+        self,
+        metric: Metric | str,
+        *,
+        max: float | None = None,  # noqa: A002  (the field's own words for limits)
+        min: float | None = None,  # noqa: A002
+        unit: str | None = None,
+    ) -> None:
+        """Raises AssertionError when the metric is beyond a limit, ConfigError when the units do not fit."""
+        __tracebackhide__: Callable[[Any], bool] | bool = True
+        if max is None and min is None:
+            raise ConfigError("assert_within: give max, min, or both")
+        if isinstance(metric, str):
+            metric = self.record.find(metric)
+        unit = unit or metric.unit
+        low, high = (None if limit is None else converted(limit, unit, metric.unit) for limit in (min, max))
+        metric = self.record(replace(metric, low=low, high=high))
+        for limit, given, beyond, word in (
+            (high, max, high is not None and metric.value > high, "above"),
+            (low, min, low is not None and metric.value < low, "below"),
+        ):
+            if beyond:
+                assert limit is not None
+                assert given is not None
+                over = abs(metric.value - limit)
+                share = f", {over / abs(limit):.1%}" if limit else ""
+                raise AssertionError(
+                    f"{metric} is {word} its limit of {number(given)} {unit} by {number(over)} {metric.unit}{share}"
+                )
+
+
+def carried(item: pytest.Item) -> list[dict[str, Any]]:
+    """A test's metrics as plain values, which cross from xdist's workers in its report."""
+    return [asdict(metric) for metric in item.stash.get(METRICS, {}).values()]
+
+
+def property_of(metric: Metric) -> tuple[str, str]:
+    """The metric as a property in JUnit's file."""
+    value = repr(int(metric.value)) if float(metric.value).is_integer() else repr(metric.value)
+    return f"{metric.name} [{metric.unit}]", value
