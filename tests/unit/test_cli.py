@@ -56,7 +56,7 @@ def test_help_shows_every_verb_with_examples_and_exit_codes(capsys: pytest.Captu
     assert "exit codes: 0 ok, 1" in text
     for verb in ("rack", "flash", "run"):
         assert f"bench {verb} " in help_of(capsys, verb).partition("examples:")[2]
-    for action in ("list", "show", "who", "lock", "unlock", "up"):
+    for action in ("list", "show", "doctor", "discover", "who", "lock", "unlock", "up"):
         assert f"\n    {action} " in help_of(capsys, "rack")
 
 
