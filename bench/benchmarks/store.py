@@ -26,6 +26,7 @@ from sqlalchemy import event
 from bench.benchmarks.files import cache_folder, write_document
 from bench.benchmarks.markdown import table
 from bench.progress import Reporter
+from bench.report.trends import write_trends
 from bench.results import queries
 from bench.results.database import Store, run_row
 from bench.results.table import UNITS
@@ -92,6 +93,7 @@ def measure(path: Path, runs: int, rows: int) -> dict[str, Any]:
     timed("a metric over all runs, one kind of board", QUERY_LIMIT_S,
           lambda store: queries.trends(store, metric="instructions", env="microbit"))  # fmt: skip
     timed("all metrics of the last 30 runs", QUERY_LIMIT_S, lambda store: queries.trends(store, last=30))
+    timed("the page of trends of all runs", REPORT_LIMIT_S, lambda store: write_trends(store, path.parent))
     with Store.open(path) as store:
         figures = len(queries.measurements(store, middle))
     return {

@@ -135,7 +135,7 @@ def traffic_by_strategy(view: View) -> Plot | None:
     def draw(axes: Axes) -> None:
         parts = {"payload": [bar[1] for bar in bars], "framing": [bar[2] for bar in bars]}
         stacked(axes, [bar[0] for bar in bars], parts, [f"{bar[1] + bar[2]:,.0f}" for bar in bars])
-        title(axes, "Bytes of the run by strategy", "bytes on the wire, all boards: ↓ to them, ↑ from them")
+        title(axes, "Bytes of the run by strategy", "bytes on the wire: ↓ to the boards, ↑ from them")
 
     told = "; ".join(f"{label} {payload:,.0f} + {framing:,.0f}" for label, payload, framing in bars)
     return drawn("traffic-run", f"Bytes of the run, payload + framing: {told}.", height_of(len(bars)), draw)
