@@ -50,9 +50,9 @@ def memory(view: View, variant: str) -> Plot | None:
             axes.add_patch(
                 Rectangle((block["lower"], block["offset"]), width, block["size"], fc=colour, ec=PAGE, lw=0.6)
             )
-            if block in named and block["size"] > peak / 16 and width * 58 > calls * len(block["name"]):
+            if block in named and block["size"] > peak / 16 and width * 65 > calls * len(block["name"]):
                 middle = block["lower"] + width / 2, block["offset"] + block["size"] / 2
-                axes.annotate(block["name"], middle, ha="center", va="center", fontsize=8, color=PAGE)
+                axes.annotate(block["name"], middle, ha="center", va="center", fontsize=9, color=PAGE)
         bound = found.get("lower_bound_bytes")
         handles: list[Any] = [
             Patch(color=SERIES[number], label=kind)
