@@ -368,6 +368,9 @@ def _add_runs(verbs_: argparse._SubParsersAction[_Parser], results: ResultVerbs)
     soak.set_defaults(call=verbs_soak.soak)
     report = verbs_.add_parser("report", help="write a run's report again and show its summary")
     report.add_argument("run", nargs="?", help="a run's name or folder; the newest if absent")
+    report.add_argument("--png", action="store_true", help="each plot as a picture too, in the run's folder `plots`")
+    report.add_argument("--trends", action="store_true",
+                        help="instead: all runs of the result store, night by night, in trends.html")  # fmt: skip
     report.set_defaults(call=verbs.report)
     for verb in (run, report, soak):
         results.reports(verb)

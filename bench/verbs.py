@@ -25,7 +25,7 @@ from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inven
 from bench.rack.locks import Holder, Reservation, holder, reservation, reserve, unreserve
 from bench.rack.manifest import load_manifest
 from bench.rack.rack import Rack, at_once, keep_up, lock_key
-from bench.verbs_store import add_run
+from bench.verbs_store import add_run, trends
 
 _WATCH_S = 1.0  # how soon a virtual board that has crashed is noticed
 
@@ -218,11 +218,15 @@ def run(options: Namespace) -> int:
 
 def report(options: Namespace) -> int:
     """`bench report`."""
-    from bench.report import write_report
+    from bench.report import write_pictures, write_report
     from bench.results.store import find_run
 
+    if options.trends:
+        return trends(options)
     folder = find_run(options.reports, options.run)
     write_report(folder)
+    if options.png:
+        write_pictures(folder)
     return _show(folder, options.json)
 
 

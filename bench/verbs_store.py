@@ -129,6 +129,17 @@ def export(options: Namespace) -> int:
     return 0
 
 
+def trends(options: Namespace) -> int:
+    """`bench report --trends`."""
+    from bench.report.trends import write_trends
+    from bench.results.database import Store
+
+    with Store.open(store_of(options)) as store:
+        path = write_trends(store, options.reports)
+    print(json.dumps({"report": str(path)}, indent=2) if options.json else f"report: {path}", flush=True)
+    return 0
+
+
 def add_run(options: Namespace, folder: Path, reporter: Reporter) -> None:
     """Adds a run that has just ended. It is whole without: what goes wrong is told, and how to mend it."""
     from bench.results.database import Store

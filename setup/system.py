@@ -81,7 +81,13 @@ def requirements(develop: bool) -> tuple[Requirement, ...]:
     )
     # libclang-rt-dev stands for the runtime of the distribution's clang: see Apt.real_names.
     clang = ("clang", "clang-format", "clang-tidy", "libclang-rt-dev", "llvm")
-    return (*run, Requirement("clang with libFuzzer and its tools", clang, _has_clang)) if develop else run
+    tests = (
+        Requirement("clang with libFuzzer and its tools", clang, _has_clang),
+        Requirement(
+            "Chromium, in which reports are tested", ("chromium",), lambda: shutil.which("chromium") is not None
+        ),
+    )
+    return (*run, *tests) if develop else run
 
 
 def missing(needed: Sequence[Requirement]) -> list[Requirement]:

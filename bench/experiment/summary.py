@@ -14,6 +14,7 @@ from typing import Any
 from bench.experiment.setting import Setting
 from bench.federation.journal import Journal
 from bench.project import project_root
+from bench.rack.inventory import BoardEntry
 from bench.rack.manifest import load_manifest
 from bench.results.table import Measurement
 
@@ -129,10 +130,21 @@ def _board(setting: Setting, name: str) -> dict[str, Any]:
         "core_hz": manifest.core_hz,
         "baud": entry.baud,
         "physical": entry.virtual is None,
+        "probe": entry.probe,
+        "supply": _supply(entry),
         "energy_source": manifest.energy.source,
         "clients": list(setting.cohort.holdings[name]),
         "samples": sum(len(setting.cohort.shards[client]) for client in setting.cohort.holdings[name]),
     }
+
+
+def _supply(entry: BoardEntry) -> str:
+    """What feeds a board, as far as the inventory says it."""
+    meter = entry.meter
+    if meter is None or meter.kind == "modelled":
+        return ""
+    volts = "" if meter.voltage_mv is None else f", {meter.voltage_mv} mV"
+    return f"{meter.kind}, {meter.supply}{volts}"
 
 
 def _variant(setting: Setting, name: str) -> dict[str, Any]:

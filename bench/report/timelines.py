@@ -50,9 +50,9 @@ def memory(view: View, variant: str) -> Plot | None:
             axes.add_patch(
                 Rectangle((block["lower"], block["offset"]), width, block["size"], fc=colour, ec=PAGE, lw=0.6)
             )
-            if block in named and block["size"] > peak / 16 and width * 58 > calls * len(block["name"]):
+            if block in named and block["size"] > peak / 16 and width * 65 > calls * len(block["name"]):
                 middle = block["lower"] + width / 2, block["offset"] + block["size"] / 2
-                axes.annotate(block["name"], middle, ha="center", va="center", fontsize=8, color=PAGE)
+                axes.annotate(block["name"], middle, ha="center", va="center", fontsize=9, color=PAGE)
         bound = found.get("lower_bound_bytes")
         handles: list[Any] = [
             Patch(color=SERIES[number], label=kind)
@@ -135,7 +135,7 @@ def traffic_by_strategy(view: View) -> Plot | None:
     def draw(axes: Axes) -> None:
         parts = {"payload": [bar[1] for bar in bars], "framing": [bar[2] for bar in bars]}
         stacked(axes, [bar[0] for bar in bars], parts, [f"{bar[1] + bar[2]:,.0f}" for bar in bars])
-        title(axes, "Bytes of the run by strategy", "bytes on the wire, all boards: ↓ to them, ↑ from them")
+        title(axes, "Bytes of the run by strategy", "bytes on the wire: ↓ to the boards, ↑ from them")
 
     told = "; ".join(f"{label} {payload:,.0f} + {framing:,.0f}" for label, payload, framing in bars)
     return drawn("traffic-run", f"Bytes of the run, payload + framing: {told}.", height_of(len(bars)), draw)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -146,3 +148,33 @@ def _frame(store: Store, query: Select[tuple[object, ...]]) -> pd.DataFrame:
         columns = list(answer.keys())
         # A row of SQLAlchemy's has its columns as attributes, and pandas looks for one called dtype.
         return pd.DataFrame.from_records([tuple(row) for row in answer], columns=columns)
+
+
+@dataclass(frozen=True)
+class Trends:
+    """Figures over runs, without a text for each: `series` has a row for each figure that is followed, `runs` one for
+    each run, oldest first, and `values` has `trend_id, run_id, value`, which are `id` of those."""
+
+    series: pd.DataFrame
+    runs: pd.DataFrame
+    values: pd.DataFrame
+
+
+def trend_values(store: Store, metrics: Sequence[str], *, last: int) -> Trends:
+    """The figures of some metrics in each experiment's newest runs, for plots of many at once."""
+    place = func.row_number().over(partition_by=RUN.c.experiment, order_by=(RUN.c.started.desc(), RUN.c.id.desc()))
+    newest = select(RUN.c.id, place.label("place")).subquery()
+    chosen = select(newest.c.id).where(newest.c.place <= last)
+    runs_query = (
+        select(RUN.c.id, RUN.c.name.label("run"), RUN.c.experiment, RUN.c.started, RUN.c.failed_checks, REVISION.c.sha)
+        .join(REVISION)
+        .where(RUN.c.id.in_(chosen))
+        .order_by(RUN.c.started, RUN.c.id)
+    )
+    series = select(TREND).where(TREND.c.metric.in_(metrics))
+    values = (
+        select(SUMMARY.c.trend_id, SUMMARY.c.run_id, SUMMARY.c.value)
+        .join(TREND, TREND.c.id == SUMMARY.c.trend_id)
+        .where(TREND.c.metric.in_(metrics), SUMMARY.c.run_id.in_(chosen))
+    )
+    return Trends(_frame(store, series), _frame(store, runs_query), _frame(store, values))
