@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -94,7 +95,15 @@ examples:
   bench place net.csv --capacity 1048576 --output placed.csv   does it fit? the same rows with their offsets
   bench place net.csv --capacity 65536 --time-limit 600 --json
 
-exit code 0 if all blocks are placed, 1 if it is proved that they cannot be, or if the search gave up: it says which
+How it ends, as `result` in the table and `status` with --json:
+  placed             exit code 0; `optimal` says whether it is proved that no placement has a lower peak
+  proved infeasible  exit code 1: no placement does with the capacity
+  gave up            exit code 1: none was found in the time; there may be one
+Wrong files and options end with 2, what cannot be written (a full disk) with 3; files are written whole or not at all.
+
+The exact search takes connected parts of up to 4000 blocks (between two parts there is a time at which nothing lives
+on). Of larger ones heuristics give the peak, and nothing is proved but the lower bound; `exact_search` is false then.
+A column `offset`, as --output writes it, is not looked at: all blocks are placed anew.
 """
 _CHOOSE_EXAMPLES = """\
 Trains each parameter group (a layer's bias, or the weights of some of its input channels) alone on the host-compiled
@@ -261,9 +270,13 @@ def _add_models(verbs_: argparse._SubParsersAction[_Parser]) -> None:
         **_with(_PLACE_EXAMPLES),
     )
     place.add_argument("file", type=Path, metavar="FILE.csv")
-    place.add_argument("--capacity", type=int, metavar="BYTES", help="what there is; the least is looked for if absent")
-    place.add_argument("--time-limit", type=float, default=60, metavar="S", help="in seconds; default: %(default)s")
-    place.add_argument("--output", type=Path, metavar="FILE.csv", help="write the same rows with a column `offset`")
+    place.add_argument("--capacity", type=_bytes, metavar="BYTES",
+                       help="what there is, as in 65536 or 64K; the least is looked for if absent")  # fmt: skip
+    place.add_argument("--time-limit", type=float, default=60, metavar="S",
+                       help="of reading and search, in seconds; a first placement is always made, which takes longer "
+                       "only for tens of thousands of blocks; default: %(default)s")  # fmt: skip
+    place.add_argument("--output", type=Path, metavar="FILE.csv",
+                       help="write the same rows with a column `offset`, if they are placed")  # fmt: skip
     place.set_defaults(call=verbs_place.place)
     _common(place)
     for verb in (plan, step):
@@ -374,6 +387,14 @@ def _add_runs(verbs_: argparse._SubParsersAction[_Parser], results: ResultVerbs)
     report.set_defaults(call=verbs.report)
     for verb in (run, report, soak):
         results.reports(verb)
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes, K or M for 1024 or 1024 x 1024 of them."""
+    found = re.fullmatch("(-?[0-9]+)([KM]?)", text.upper())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole bytes, as in 65536, 64K or 1M")
+    return int(found[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20}[found[2]]
 
 
 def _with(examples: str) -> dict[str, Any]:

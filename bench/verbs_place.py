@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
-from bench.compiler.blocks_file import read_blocks, write_offsets
+from bench.compiler.blocks_file import check_writable, read_blocks, write_offsets
 from bench.compiler.exact import library
 from bench.compiler.exact.library import Verdict
 from bench.compiler.exact.minimise import minimise
@@ -30,28 +32,35 @@ class Found:
     lower_bound_bytes: int
     proved_optimal: bool
     offsets: tuple[int, ...]
+    too_many_for_exact: int | None = None
+    """Blocks of the largest connected part, if these are more than the exact search takes: it was left out."""
 
 
 def place(options: Namespace) -> int:
     """`bench place`: 1 where no placement within the capacity was found."""
-    if options.capacity is not None and options.capacity < 0:
-        raise ConfigError(f"--capacity {options.capacity}: give 0 or more bytes")
-    if not options.time_limit > 0:
-        raise ConfigError(f"--time-limit {options.time_limit}: give more than 0 seconds")
+    began = time.monotonic()
+    _check(options)
     source = read_blocks(options.file)
     reporter = Reporter()
-    reporter.say(f"placing {len(source.blocks)} blocks")
-    library.load()  # compiled before the clock starts
-    began = time.monotonic()
+    reporter.say(f"placing {len(source.blocks)} block{'' if len(source.blocks) == 1 else 's'}")
+    if source.has_offsets:
+        reporter.say(f"{options.file}: column offset is not looked at: all blocks are placed anew")
+    compiling = time.monotonic()
+    library.load()
+    began += time.monotonic() - compiling
     found = solve(source.blocks, options.capacity, began + options.time_limit)
     seconds = time.monotonic() - began
+    if found.too_many_for_exact is not None:
+        reporter.say(_too_many(options, found))
     if options.output is not None and found.feasible:
         write_offsets(options.output, source, found.offsets)
+    hidden = ("offsets", "too_many_for_exact")
     document = {
         "file": str(options.file),
         "blocks": len(source.blocks),
         "capacity_bytes": options.capacity,
-        **{key: value for key, value in asdict(found).items() if key != "offsets"},
+        **{key: value for key, value in asdict(found).items() if key not in hidden},
+        "exact_search": found.too_many_for_exact is None,
         "seconds": round(seconds, 3),
         "output": str(options.output) if options.output is not None and found.feasible else None,
     }
@@ -62,20 +71,55 @@ def place(options: Namespace) -> int:
     return 0 if found.feasible else 1
 
 
+def _check(options: Namespace) -> None:
+    """What can be refused before a search that may be long. Raises ConfigError."""
+    if options.capacity is not None and options.capacity < 0:
+        raise ConfigError(f"--capacity {options.capacity}: give 0 or more bytes")
+    if not options.time_limit > 0:
+        raise ConfigError(f"--time-limit {options.time_limit}: give more than 0 seconds")
+    output: Path | None = options.output
+    if output is None:
+        return
+    if output.exists() and options.file.exists() and output.samefile(options.file):
+        raise ConfigError(f"--output {output}: is the file that is read: give another name")
+    if options.json and output.exists() and _is_standard_output(output):
+        raise ConfigError(f"--output {output}: --json has standard output for itself: give a file")
+    check_writable(output)
+
+
+def _is_standard_output(path: Path) -> bool:
+    try:
+        return path.resolve() != Path(os.devnull) and os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:
+        return False
+
+
+def _too_many(options: Namespace, found: Found) -> str:
+    return (
+        f"{options.file}: {found.too_many_for_exact} blocks are connected, each alive with another; the exact search "
+        f"takes {library.MOST_BLOCKS} at most, so it was left out: join blocks that live and die together, or cut the "
+        "file where few live"
+    )
+
+
 def solve(blocks: tuple[Block, ...], capacity: int | None, deadline: float) -> Found:
     """Places blocks within a capacity, or as low as can be without one, until `deadline` of time.monotonic().
 
     Raises:
-        ConfigError: blocks that the exact search cannot take.
+        ConfigError: numbers that the exact search cannot take.
     """
     solid = [block for block in blocks if block.size > 0]
     bound = lower_bound(blocks)
     if capacity is not None and bound > capacity:
         return Found("proved infeasible", False, None, bound, False, ())
-    first = place_blocks(blocks, effort=0, capacity=capacity)
+    first = place_blocks(blocks, effort=0, capacity=capacity, deadline=deadline)
     if first.peak <= max(bound, capacity or 0):
         return _placed(blocks, first.offsets, bound)
     rows = rows_of(solid)
+    if (largest := library.largest_part(rows)) > library.MOST_BLOCKS:
+        if capacity is None:
+            return replace(_placed(blocks, first.offsets, bound), too_many_for_exact=largest)
+        return Found("gave up", None, first.peak, bound, False, (), largest)
     if capacity is None:
         least = minimise(rows, [first.offsets[block.name] for block in solid], bound, deadline=deadline)
         return _placed(blocks, {b.name: o for b, o in zip(solid, least.offsets, strict=True)}, least.lower_bound)
@@ -97,15 +141,19 @@ def _show(document: dict[str, object]) -> None:
     said = {
         "placed": "placed",
         "proved infeasible": "proved: no placement does with the capacity",
-        "gave up": "not found in the time that there was; there may be one: try a longer --time-limit",
+        "gave up": "not found in the time that there was; there may be one: try a longer --time-limit"
+        if document["exact_search"]
+        else "not found by heuristics; there may be one",
     }
+    placed = document["status"] == "placed"
+    optimal = "proved" if document["proved_optimal"] else "not proved"
     lines = [
         ("blocks", document["blocks"]),
         ("capacity", document["capacity_bytes"]),
         ("result", said[str(document["status"])]),
-        ("peak", document["peak_bytes"]),
+        ("peak" if placed else "best peak", document["peak_bytes"]),
         ("lower bound", document["lower_bound_bytes"]),
-        ("optimal", "proved" if document["proved_optimal"] else "not proved"),
+        ("optimal", optimal if placed else None),
         ("seconds", f"{document['seconds']:.2f}"),
         ("offsets in", document["output"]),
     ]

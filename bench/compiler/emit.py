@@ -232,10 +232,8 @@ def _rate(plan: Plan) -> str:
 
 def _result(plan: Plan, saturated: str) -> str:
     if plan.dtype == "float32":
-        return "{loss_q16(loss.loss), 0, loss.predicted}"
-    if saturated == "0":
-        return "{loss.loss_q16, 0, loss.predicted}"
-    return f"{{loss.loss_q16, static_cast<uint16_t>(int8::smaller({saturated}, UINT16_MAX)), loss.predicted}}"
+        return "step_result(loss_q16(loss.loss), 0, loss.predicted)"
+    return f"step_result(loss.loss_q16, {saturated}, loss.predicted)"
 
 
 def _definition(plan: Plan) -> str:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,7 +87,14 @@ class Placement:
         return self.peak / self.lower_bound - 1 if self.lower_bound else 0.0
 
 
-def place(blocks: Sequence[Block], *, seed: int = 0, effort: int = EFFORT, capacity: int | None = None) -> Placement:
+def place(
+    blocks: Sequence[Block],
+    *,
+    seed: int = 0,
+    effort: int = EFFORT,
+    capacity: int | None = None,
+    deadline: float = math.inf,
+) -> Placement:
     """Gives every block an address, the highest end as low as can be found.
 
     Args:
@@ -96,6 +104,8 @@ def place(blocks: Sequence[Block], *, seed: int = 0, effort: int = EFFORT, capac
             instances the work is limited to a few seconds all the same.
         capacity: what would do, in bytes: the search ends when the peak is no higher. Whether it was reached is for
             the caller to see.
+        deadline: of time.monotonic(), from which on no further order is tried; makes the answer depend on how fast
+            the machine is.
 
     Raises:
         ConfigError: a malformed block, two of one name, or no C++ compiler for the exact search.
@@ -108,7 +118,7 @@ def place(blocks: Sequence[Block], *, seed: int = 0, effort: int = EFFORT, capac
     if free:
         grounds = _grounds(blocks)
         goal = max(bound, capacity or 0)
-        found = _Search(free, grounds, goal).run(seed, effort)
+        found = _Search(free, grounds, goal, deadline).run(seed, effort)
         rows = rows_of([*free, *grounds])
         if effort > 0 and takes(rows):
             start = [*found, *([0] * len(grounds))]
@@ -358,9 +368,10 @@ class _Instance:
 class _Search:
     """Steps 2 and 3: keeps the best placement, and stops at `goal` bytes or when the work is used up."""
 
-    def __init__(self, blocks: Sequence[Block], grounds: Sequence[Block], goal: int) -> None:
+    def __init__(self, blocks: Sequence[Block], grounds: Sequence[Block], goal: int, deadline: float) -> None:
         self.instance = _Instance(blocks, grounds)
         self.goal = goal
+        self.deadline = deadline
         self.peak: int | None = None
         self.offsets: list[int] = []
         self.tried: list[tuple[int, list[int]]] = []  # orders of step 2 and the peaks that they gave
@@ -371,7 +382,7 @@ class _Search:
         dense = instance.conflicts > _MOST_CONFLICTS
         work = _MOST_WORK // (1 if dense else instance.conflicts + instance.count)  # in passes over all conflicts
         for order in instance.orders():
-            if self._met or (work <= 0 and self.tried):
+            if self._met or ((work <= 0 or self._late) and self.tried):
                 return self.offsets
             if dense:
                 self._keep(order, instance.skyline(order))
@@ -382,7 +393,7 @@ class _Search:
         if dense or work <= 0:
             return self.offsets
         for order in instance.conflict_orders():
-            if self._met:
+            if self._met or self._late:
                 return self.offsets
             self._try(order)
             work -= 3
@@ -393,10 +404,14 @@ class _Search:
     def _met(self) -> bool:
         return self.peak is not None and self.peak <= self.goal
 
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() >= self.deadline
+
     def _try(self, order: list[int]) -> None:
         offsets, _ = self.instance.first_fit(order, self.instance.mask)
         self._keep(order, offsets)
-        if not self._met:
+        if not self._met and not self._late:
             self._keep(order, self.instance.best_fit(order))
 
     def _keep(self, order: list[int], offsets: list[int]) -> None:
@@ -414,7 +429,7 @@ class _Search:
         order, patience, failures, restarts = list(best), 4 * instance.count, 0, 0
         for _ in range(attempts):
             assert self.peak is not None
-            if self._met:
+            if self._met or self._late:
                 return
             offsets, failed = instance.first_fit(order, max(self.goal, self.peak - 1))
             if failed < 0:

@@ -9,11 +9,17 @@ namespace ftte {
 
 enum class Dtype : uint8_t { kInt8 = 0, kFloat32 = 1 };
 
+// Eight bytes, as one lies on the stack of every step; 24 bits hold what any program that fits a board can clip.
 struct StepResult {
-  uint32_t loss_q16;   // cross-entropy in nats, unsigned Q16.16, saturating
-  uint16_t saturated;  // values clipped in this step (gradients, weights), saturating
-  uint8_t predicted;   // argmax of the logits
+  uint32_t loss_q16;        // cross-entropy in nats, unsigned Q16.16, saturating
+  uint32_t saturated : 24;  // values clipped in this step (gradients, trained parameters), saturating
+  uint32_t predicted : 8;   // argmax of the logits
 };
+
+inline StepResult step_result(uint32_t loss_q16, uint32_t saturated, uint8_t predicted) {
+  constexpr uint32_t kMost = 0xFFFFFF;
+  return {loss_q16, (saturated < kMost ? saturated : kMost) & kMost, predicted};
+}
 
 // Sizes in bytes. `params` is laid out as [0, down_bytes) what the server sends and [down_bytes, params_bytes) what
 // begin() derives from it (rounding residuals); all of [0, params_bytes) travels up.

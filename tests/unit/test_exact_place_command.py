@@ -105,7 +105,7 @@ def test_a_file_without_blocks_takes_nothing(tmp_path: Path, capsys: pytest.Capt
         ("id,lower,size\n", "line 1: no column upper"),
         ("id,lower,end,size\n", "line 1: column end: some versions"),
         ("id,lower,upper,size,size\n", "column size stands there twice"),
-        ("id,lower,upper,size,colour\n", "column 'colour' is not known"),
+        ("id,lower,upper,size,colour\n", "'colour' is not known; there are id, lower, upper, size, alignment, hint, off"),
         ("id,lower,upper,size\na,0,1\n", "line 2: 3 fields; the header has 4 columns"),
         ("id,lower,upper,size\na,0,1,4\nb,0,x,4\n", "line 3, column upper: 'x' is not a whole number"),
         ("id,lower,upper,size\na,0,1,4.5\n", "line 2, column size: '4.5' is not a whole number"),
@@ -114,7 +114,11 @@ def test_a_file_without_blocks_takes_nothing(tmp_path: Path, capsys: pytest.Capt
         ("id,lower,upper,size,alignment\na,0,3,4,0\n", "line 2, column alignment: 0"),
         ("id,lower,upper,size\na,0,3,4\na,3,4,4\n", "line 3, column id: a is the id of line 2"),
         ("id,lower,upper,size,gaps\na,0,9,4,3-5\n", "line 2, column gaps: 3-5"),
-        ("id,lower,upper,size,offset\na,0,9,4,3\n", "line 2, column offset: 3"),
+        ("id,lower,upper,size\n,0,9,4\n", "line 2, column id: '': give each block an id"),
+        ("id,lower,upper,size\na\0,0,9,4\n", "line 2, column id: 'a\\x00': give each block an id"),
+        ("id,lower,upper,size\na,0,9,\u0664\n", "line 2, column size: '\u0664' is not a whole number in digits 0 to 9"),
+        ("id,lower,upper,size\na,0,9,1_0\n", "line 2, column size: '1_0' is not a whole number"),
+        ('id,lower,upper,size\na,0,9,4\n"b,0,9,4\nc,0,9,4\n', "line 3: a quotation mark is not closed"),
     ],
 )
 def test_malformed_files_are_refused_by_line_and_column(
@@ -139,6 +143,72 @@ def test_what_cannot_be_read_written_or_meant(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     for part in ("none.csv: cannot be read", "cannot be written", "--capacity -1", "--time-limit 0", "not UTF-8"):
         assert part in said
+
+
+def test_what_was_written_can_be_read_and_is_placed_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    assert place(file_of(tmp_path, EXAMPLE), "--output", first) == 0
+    assert place(first, "--output", second) == 0
+    assert second.read_text() == first.read_text()
+    assert "column offset is not looked at" in capsys.readouterr().err
+
+
+def test_an_output_is_refused_before_the_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = file_of(tmp_path, EXAMPLE)
+    assert place(path, "--output", path) == 2
+    assert place(path, "--output", tmp_path) == 2
+    assert place(path, "--output", tmp_path / "no folder" / "placed.csv") == 2
+    assert place(path, "--output", "/dev/stdout", "--json") == 2
+    captured = capsys.readouterr()
+    assert "is the file that is read" in captured.err
+    assert "--json has standard output for itself" in captured.err
+    assert "placing" not in captured.err
+    assert path.read_text() == EXAMPLE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_no_mistake_of_the_user_s(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place(file_of(tmp_path, EXAMPLE), "--output", "/dev/full") == 3
+    assert "/dev/full: cannot be written: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "capacity"), [("12", 12), ("1K", 1024), ("2m", 2 << 20)])
+def test_capacities_in_k_and_m(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, capacity: int
+) -> None:
+    assert place(file_of(tmp_path, EXAMPLE), "--capacity", text, "--json") == 0
+    assert document(capsys)["capacity_bytes"] == capacity
+
+
+@pytest.mark.parametrize(("begins", "status", "exact"), [(0, "gave up", False), (1, "proved infeasible", True)])
+def test_more_blocks_than_the_exact_search_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], begins: int, status: str, exact: bool
+) -> None:
+    """Three bytes that take five, as above, with a chain of 3,998 blocks: connected with them, and in a part of its own."""
+    chain_ = [f"chain {i},{begins + i},{begins + i + 2},1,1" for i in range(3998)]
+    rows = ["id,lower,upper,size,alignment", "a,0,1,1,4", "b,0,1,1,4", "c,0,1,1,1", *chain_]
+    path = file_of(tmp_path, "\n".join(rows))
+    assert place(path, "--capacity", "4", "--json") == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["status"], found["exact_search"]) == (status, exact)
+    said = f"{path}: 4001 blocks are connected"
+    assert (said in captured.err) is not exact
+    assert place(path, "--json") == 0, "heuristics always find something"
+    assert document(capsys)["proved_optimal"] is exact
+
+
+def test_no_optimum_of_what_is_proved_infeasible(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    searched = file_of(tmp_path, "id,lower,upper,size,alignment\na,0,1,1,4\nb,0,1,1,4\nc,0,1,1,1\n")
+    assert place(searched, "--capacity", "4") == 1
+    captured = capsys.readouterr()
+    assert "optimal" not in captured.out, "of what is not placed"
+    assert "best peak    5" in captured.out
+
+
+def test_one_block_is_no_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place(file_of(tmp_path, "id,lower,upper,size\na,0,1,4\n")) == 0
+    assert "placing 1 block\n" in capsys.readouterr().err
 
 
 def test_help_teaches_the_format(capsys: pytest.CaptureFixture[str]) -> None:

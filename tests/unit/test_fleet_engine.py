@@ -103,3 +103,19 @@ def test_the_proximal_term_pulls_back_after_each_step(engine: Engine) -> None:
     free, _ = engine.train_many([work], learning_rate=rate)[0]
     distances = [np.linalg.norm(np.frombuffer(found, np.float32) - base) for found in (pulled, free)]
     assert 0 < distances[0] < 0.8 * distances[1]
+
+
+def test_clipped_values_are_counted_beyond_sixteen_bits() -> None:
+    net = Builder("fleet_clips", (16, 16, 2), 3)
+    net.dense(1024)
+    net.dense(3, activation="linear")
+    graph = net.graph()
+    write(compile_graph(graph, Settings(), random_calibration(graph), "fleet_clips"))
+    engine = Engine("fleet_clips")
+    before = engine.begin(engine.initial())
+    samples = np.random.default_rng(0).choice([-100, 100], (1, 512)).astype(np.int8)
+    after, result = engine.train(before, samples, np.zeros(1, np.uint8), learning_rate=30000.0, seed=1)
+    weights = slice(0, engine.plan.down_bytes)
+    was, is_ = (np.frombuffer(params, np.int8)[weights].astype(int) for params in (before, after))
+    clipped = int(((abs(is_) == 127) & (abs(was) < 127)).sum())
+    assert 65_535 < clipped <= result.saturated

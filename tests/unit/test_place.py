@@ -184,6 +184,13 @@ def test_a_capacity_is_met_if_the_search_without_one_meets_it(blocks: list[Block
     assert aimed == free or free < aimed <= capacity
 
 
+def test_a_deadline_that_has_passed_leaves_the_first_order() -> None:
+    blocks = blocks_of(EFFORT_PAYS)
+    hurried = place(blocks, deadline=0.0)
+    assert clash(blocks, hurried.offsets) == ""
+    assert place(blocks).peak < hurried.peak
+
+
 def test_the_same_blocks_and_seed_give_the_same_addresses_in_every_process() -> None:
     """Whatever the hash seed, which orders Python's sets of strings."""
     rows = [(i * 7 % 8, i * 7 % 8 + 1 + i * 3 % 7, 1 + i * 13 % 29, 2 ** (i % 4)) for i in range(12)]

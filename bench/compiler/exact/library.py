@@ -18,7 +18,7 @@ from bench.errors import ConfigError, InfrastructureError
 Row = tuple[int, int, int, int]
 """A block: lower, upper (its life, half-open), size and alignment in bytes."""
 
-MOST_BLOCKS = 4000  # a search goes as deep as there are blocks, and keeps what is open at every depth
+MOST_BLOCKS = 4000  # of a connected part: a search goes as deep as there are blocks, and keeps what is open at every depth
 _MOST_BYTES = 2**62
 _MOST_NODES = 2**62
 _WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow")
@@ -112,10 +112,23 @@ def takes(rows: Sequence[Row]) -> bool:
     return True
 
 
+def largest_part(rows: Sequence[Row]) -> int:
+    """How many blocks the largest connected part has: between two parts there is a time at which nothing lives on."""
+    largest = count = 0
+    end: int | None = None
+    for lower, upper, *_ in sorted(rows):
+        count = 1 if end is None or lower >= end else count + 1
+        end = upper if end is None else max(end, upper)
+        largest = max(largest, count)
+    return largest
+
+
 def check_size(rows: Sequence[Row]) -> None:
     """Raises ConfigError if the solver cannot take so many blocks, or so large numbers."""
-    if len(rows) > MOST_BLOCKS:
-        raise ConfigError(f"{len(rows)} blocks: exact placement takes {MOST_BLOCKS} at most")
+    if largest_part(rows) > MOST_BLOCKS:
+        raise ConfigError(
+            f"{largest_part(rows)} blocks whose lives are connected: exact placement takes {MOST_BLOCKS} at most"
+        )
     if sum(row[2] + row[3] for row in rows) >= _MOST_BYTES:
         raise ConfigError("sizes and alignments come to 2^62 bytes or more: exact placement takes less")
     if any(abs(time_) >= _MOST_BYTES for row in rows for time_ in row[:2]):
