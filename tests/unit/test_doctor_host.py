@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from fake_machine import FakeMachine
 
+from bench import process
+from bench.rack import flash
+from bench.rack.doctor import wire
 from bench.rack.doctor.finding import Finding, Level
 from bench.rack.doctor.host import examine
 from bench.rack.doctor.usb import Machine
@@ -153,3 +156,28 @@ def test_remote_ends_that_answer_and_that_do_not() -> None:
     assert f"127.0.0.1:{port} does not answer" in probe.what
     assert "start `pyocd server` there" in probe.mend
     assert (line.check, line.reach) == ("serial line", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "check", "mend"),
+    [
+        (
+            "STLink 066C is using an unsupported, older firmware version. Please update to the latest STLink firmware.",
+            "probe firmware",
+            "update it (STSW-LINK007 for an ST-LINK)",
+        ),
+        (
+            "NRF52840 APPROTECT enabled: not automatically unlocking",
+            "locked chip",
+            "`pyocd erase --mass` unlocks it and erases everything on it",
+        ),
+        ("No ACK received", "probe", "check the debug cable and the board's power"),
+    ],
+)
+def test_what_pyocd_says_of_a_probe_is_told_with_how_to_mend_it(said: str, check: str, mend: str) -> None:
+    """pyOCD's own messages (pyocd/probe/stlink/stlink.py, pyocd/target/family/target_nRF52.py)."""
+    ended = process.Ended(1, f"0000345 C {said} [__main__]\n")
+    error = flash._failure(flash.Target("iot", ST_ID, "stm32l475xg"), "commander", ended)
+    finding = wire._probe_failed(entry(), error)
+    assert (finding.check, finding.reach, finding.level) == (check, True, Level.ERROR)
+    assert mend in finding.mend
