@@ -16,6 +16,7 @@ from bench.rack.doctor import examination, wire
 from bench.rack.doctor.finding import Finding, Level, exit_code
 from bench.rack.inventory import BoardEntry, load_inventory
 from bench.rack.manifest import load_manifest
+from bench.rack.rack import Rack
 from bench.virtual.rack import VirtualRack
 from bench.virtual.spec import VirtualBoardSpec
 
@@ -130,3 +131,20 @@ def test_the_whole_of_it_on_a_rack(ends: dict[str, Ends], tmp_path: Path, monkey
     assert [(f.where, f.level) for f in found] == [("bat", Level.ERROR), ("bit", Level.NOTE)]
     assert found[1].what == "probe, image and serial line of this cortex-m0: well"
     assert exit_code(found) == 3
+
+
+def test_a_board_that_somebody_uses_keeps_no_other_from_being_examined(
+    ends: dict[str, Ends], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_LOCK_DIR", str(tmp_path / "locks"))
+    file = tmp_path / "lab.yaml"
+    entries = [f"  - {{name: {name}, env: microbit, probe: '{ends[name].probe}', serial: '{ends[name].serial}'}}\n"
+               for name in ("bit", "bat")]  # fmt: skip
+    file.write_text("boards:\n" + "".join(entries))
+    inventory = load_inventory(file)
+    with Rack.open(inventory, ["bit"], purpose="somebody's run", state_dir=tmp_path / "state"):
+        found = examination.hardware(inventory, inventory.boards, expected=True, state_dir=tmp_path / "state")
+        used, well = found
+    assert (used.where, used.check, used.level) == ("bit", "not examined", Level.WARNING)
+    assert "somebody's run" in used.what
+    assert (well.where, well.level) == ("bat", Level.NOTE)

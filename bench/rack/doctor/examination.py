@@ -70,7 +70,7 @@ def _board(inventory: Inventory, entry: BoardEntry, answers: wire.Answers, state
             found = list(wire.examine(entry, ends, state_dir / "doctor" / entry.name, answers))
     except BenchError as error:
         what = f"it could not be examined: {error}"
-        yield Finding(Level.WARNING, entry.name, "in use", what, "`bench rack who`; come back when it is free")
+        yield Finding(Level.WARNING, entry.name, "not examined", what, "`bench rack who` shows who uses which board")
         return
     yield from found
     if not found:
