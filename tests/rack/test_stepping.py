@@ -11,7 +11,7 @@ import pytest
 
 from bench.compiler.recipe import Recipe
 from bench.errors import ConfigError
-from bench.planning import alternatives, make_plan
+from bench.planning import alternatives, make_plan, require_fit
 from bench.stepping import step_on_core
 
 CASES = [
@@ -85,15 +85,20 @@ def test_what_does_not_fit_is_measured_all_the_same_and_says_what_would() -> Non
     assert smaller.fits
     needed = smaller.footprint.total_bytes + smaller.footprint.federation_bytes
     assert abs(needed - total) < 1024
-    with pytest.raises(ConfigError, match=r"does not fit netduinoplus2: needs .*`bench plan` says what would"):
+    with pytest.raises(ConfigError, match=r"does not fit netduinoplus2: needs .*`bench plan` tries smaller schemes"):
         step_on_core(planned)
+    with pytest.raises(ConfigError, match=rf"what would: .*--scheme {scheme} --dtype int8"):
+        require_fit(recipe, planned)
 
 
 def test_what_would_fit_fits_the_flash_too() -> None:
     """Of lenet-5 no scheme fits a micro:bit's 40 KB for the image: its frozen weights alone are more."""
     recipe = Recipe("lenet-5", "last-1", name="test_plan_flash")
     planned = make_plan(recipe, "microbit")
-    assert "of flash" in " ".join(planned.footprint.problems(planned.manifest))
+    problems = " ".join(planned.footprint.problems(planned.manifest))
+    assert "microbit has a partition of 40960 for it: of 262144 bytes 221184 are the data partition's" in problems
+    with pytest.raises(ConfigError, match="nor does any other scheme that was tried"):
+        require_fit(recipe, planned)
     for other, _ in alternatives(recipe, planned):
         assert make_plan(other, "microbit").footprint.flash_bytes <= planned.manifest.flash.image_size
 
