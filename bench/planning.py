@@ -169,14 +169,13 @@ def require_fit(recipe: Recipe, planned: Planned) -> None:
         return
     problems = "; ".join(planned.footprint.problems(planned.manifest))
     others = ", ".join(f"--scheme {other.scheme} --dtype {other.dtype}" for other, _ in alternatives(recipe, planned))
-    raise ConfigError(
-        f"{recipe.model} with scheme {recipe.scheme} in {recipe.dtype} does not fit {planned.manifest.env}: {problems}; "
-        + (
-            f"what would: {others}"
-            if others
-            else "nor does any other scheme that was tried: take a smaller model, or a larger board"
-        )
+    would = (
+        f"what would: {others}"
+        if others
+        else ("nor does any other scheme that was tried: take a smaller model, or a larger board")
     )
+    what = f"{recipe.model} with scheme {recipe.scheme} in {recipe.dtype}"
+    raise ConfigError(f"{what} does not fit {planned.manifest.env}: {problems}; {would}")
 
 
 def _other_recipes(recipe: Recipe) -> Sequence[Recipe]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from pathlib import Path
 
 from bench.errors import InfrastructureError
 
@@ -15,9 +16,9 @@ def require_streams() -> None:
     """Raises InfrastructureError if standard output is closed. With standard error closed nobody hears of progress."""
     if sys.stderr is None:
         # Else `print(file=sys.stderr)` would go to standard output, where --json has its one document.
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
         raise InfrastructureError("standard output is closed: let it go to a file or to /dev/null")
 
 
@@ -50,5 +51,5 @@ def of_a_full_disk(error: OSError) -> InfrastructureError | None:
         pass
     except InfrastructureError as unwritten:
         return unwritten
-    where = error.filename or "a file, or standard output,"
+    where = error.filename or "standard output, or a file,"
     return InfrastructureError(f"{where} cannot be written: {error.strerror}")

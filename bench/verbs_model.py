@@ -17,7 +17,6 @@ from bench.progress import Reporter
 from bench.rack.rack import Rack
 from bench.verbs import rack_inventory
 
-
 _PICTURES = (".png", ".svg", ".pdf")
 
 

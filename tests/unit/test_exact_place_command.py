@@ -185,7 +185,7 @@ def test_capacities_in_k_and_m(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_more_blocks_than_the_exact_search_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], begins: int, status: str, exact: bool
 ) -> None:
-    """Three bytes that take five, as above, with a chain of 3,998 blocks: connected with them, and in a part of its own."""
+    """Three bytes that take five, as above, and a chain of 3,998 blocks: connected with them, and a part of its own."""
     chain_ = [f"chain {i},{begins + i},{begins + i + 2},1,1" for i in range(3998)]
     rows = ["id,lower,upper,size,alignment", "a,0,1,1,4", "b,0,1,1,4", "c,0,1,1,1", *chain_]
     path = file_of(tmp_path, "\n".join(rows))
