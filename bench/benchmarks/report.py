@@ -20,7 +20,10 @@ MIT = {
     "arena_bytes": 180_224,
     "macs": 32_690_000,
 }
-"""TinyEngine's own training graph of MCUNet-5fps, -Ofast, emulated M4F; its stack and trainables counted. Not measured here."""
+"""TinyEngine's own training graph of MCUNet-5fps, -Ofast, emulated M4F; its stack and trainables counted.
+
+Not measured here, as PEERS are not.
+"""
 
 
 PEERS = {
