@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,9 +21,10 @@ from typing import Any, NoReturn
 from bench import verbs, verbs_choose, verbs_energy, verbs_lab, verbs_model, verbs_place, verbs_soak
 from bench.cli_results import ResultVerbs
 from bench.compiler.scheme import scheme_help
-from bench.errors import BenchError
+from bench.errors import BenchError, InfrastructureError
 from bench.model.zoo import zoo_names
 from bench.project import in_checkout, project_root, root_path
+from bench.streams import flush, of_a_full_disk, require_streams
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,6 +83,11 @@ examples:
   bench plan lenet-5 --scheme last-2 --env microbit     does it fit 16 KB, and what would?
   bench plan mine.onnx --scheme sparse-10 --layers      your own network, layer by layer
   bench plan resnet-8 --dtype float32 --picture map.png the memory map as a picture
+
+The exit code is 0 whether it fits or not: with --json `fits` and `problems` tell. It fits where `ram_needed_bytes`, the
+total and a federated client's state, is at most `ram_bytes`, and stack and image are within what the board keeps for
+them. `lower_bound_bytes` is what no placement of the arena can go below in the chosen order of operations; in another
+order it might be less.
 """
 _PLACE_EXAMPLES = """\
 A file of blocks is CSV in MiniMalloc's format: a header, then a block a line. It lives from `lower` up to, not
@@ -119,6 +126,10 @@ examples:
   bench step lenet-5 --scheme bias --env netduinoplus2         instructions and SRAM of a step on an emulated M4F
   bench step mcunet-5fps --scheme tte-49kb --env mps2_an386 --json
   bench step mine.onnx --scheme last-1 --board plus2           on a board of the rack
+
+With --json: `saturated` counts how often a gradient or a trained parameter was clipped to int8's range in this step (0
+in float32), and `planned` has what `bench plan` says of the same figures. What does not fit the board is refused (exit
+code 2), with the schemes that would.
 """
 _ENERGY_EXAMPLES = """\
 By the meter that the inventory gives the board (`meter:`), and by the rule of EEMBC and MLPerf Tiny: five runs of at
@@ -441,7 +452,7 @@ def _on_term(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    options = _options(arguments)
     options.command = shlex.join(["bench", *(sys.argv[1:] if arguments is None else arguments)])
     # SIGINT too: a shell's script starts what it puts in the background with that signal ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -449,7 +460,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         project_root()  # an installed package's is made by the first command
         code = options.call(options)
-        sys.stdout.flush()
+        flush()
     except BenchError as error:
         return _fail(options, type(error).__name__, str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -457,20 +468,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(options, "Interrupted", "interrupted; everything that was started is stopped", 130)
     except BrokenPipeError:
         # Whoever read our output has gone, as `| head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(BrokenPipeError):
+            flush()
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and (full := of_a_full_disk(error)) is not None:
+            return _fail(options, type(full).__name__, str(full), full.exit_code)
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         text = f"a defect of the bench: {what}; please report it with {_keep_traceback(options.state)}"
         return _fail(options, "Defect", text, 1)
     return int(code)
 
 
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says. Ends the command where help or wrong usage was told, or cannot be."""
+    try:
+        require_streams()
+        return parser().parse_args(arguments)
+    except InfrastructureError as error:
+        with suppress(OSError):
+            print(f"bench: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
+    except SystemExit:
+        try:
+            flush()
+        except BrokenPipeError:
+            pass
+        except InfrastructureError as error:
+            with suppress(OSError):
+                print(f"bench: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from error
+        raise
+
+
 def _fail(options: argparse.Namespace, kind: str, message: str, code: int) -> int:
     """Tells an error on standard error and, with --json, as the document that standard output promises."""
-    print(f"bench: {message}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"bench: {message}", file=sys.stderr)
     if options.json:
-        print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}}, indent=2), flush=True)
+        with suppress(OSError, BenchError):
+            print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}}, indent=2))
+            flush()
     return code
 
 

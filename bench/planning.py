@@ -11,7 +11,7 @@ from typing import Any
 from bench.build import ImageTooLargeError, Step, build, build_unbounded
 from bench.compiler.compile import Compiled, write
 from bench.compiler.footprint import Footprint, footprint
-from bench.compiler.recipe import Recipe, compile_recipe
+from bench.compiler.recipe import Recipe, check_files, compile_recipe
 from bench.compiler.stack import step_stack
 from bench.errors import ConfigError
 from bench.model.plan import load_plan
@@ -54,6 +54,7 @@ class Planned:
             "calibration": plan.calibration,
             "fits": self.fits,
             "problems": self.footprint.problems(self.manifest),
+            "ram_needed_bytes": self.footprint.needed_bytes,
             "macs_forward": plan.macs_forward,
             "macs_backward": plan.macs_backward,
             "parameters": self.compiled.graph.parameters,
@@ -103,6 +104,7 @@ def make_plan(recipe: Recipe, env: str, step: Step = lambda _text: None) -> Plan
         ConfigError: model, scheme or environment are not possible.
     """
     manifest = load_manifest(env)
+    check_files(recipe)
     step(f"compiling {recipe.model}, scheme {recipe.scheme}, {recipe.dtype}")
     notes: list[str] = []
     compiled = compile_recipe(recipe, notes)
@@ -159,6 +161,21 @@ def alternatives(recipe: Recipe, planned: Planned) -> list[tuple[Recipe, int]]:
         if total <= planned.manifest.ram.size and flash <= planned.manifest.flash.image_size:
             found.append((other, total))
     return found
+
+
+def require_fit(recipe: Recipe, planned: Planned) -> None:
+    """Raises ConfigError where the program does not fit its board, with what would."""
+    if planned.fits:
+        return
+    problems = "; ".join(planned.footprint.problems(planned.manifest))
+    others = ", ".join(f"--scheme {other.scheme} --dtype {other.dtype}" for other, _ in alternatives(recipe, planned))
+    would = (
+        f"what would: {others}"
+        if others
+        else ("nor does any other scheme that was tried: take a smaller model, or a larger board")
+    )
+    what = f"{recipe.model} with scheme {recipe.scheme} in {recipe.dtype}"
+    raise ConfigError(f"{what} does not fit {planned.manifest.env}: {problems}; {would}")
 
 
 def _other_recipes(recipe: Recipe) -> Sequence[Recipe]:

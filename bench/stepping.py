@@ -130,7 +130,7 @@ def require_fit(planned: Planned) -> None:
         plan = planned.compiled.plan
         raise ConfigError(
             f"{plan.model} with scheme {plan.scheme} in {plan.dtype} does not fit {planned.manifest.env}: "
-            f"{'; '.join(problems)} (`bench plan` says what would)"
+            f"{'; '.join(problems)} (`bench plan` tries smaller schemes)"
         )
 
 

@@ -12,10 +12,12 @@ from rich.console import Console
 
 from bench.compiler.recipe import Recipe
 from bench.errors import ConfigError
-from bench.planning import Planned, alternatives, make_plan
+from bench.planning import Planned, alternatives, make_plan, require_fit
 from bench.progress import Reporter
 from bench.rack.rack import Rack
 from bench.verbs import rack_inventory
+
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def plan(options: Namespace) -> int:
@@ -23,6 +25,7 @@ def plan(options: Namespace) -> int:
     from bench.report.plan_view import alternatives_view, plan_view  # matplotlib takes a second
 
     recipe = recipe_of(options)
+    _check_picture(options.picture)
     planned = make_plan(recipe, options.env, Reporter().say)
     if options.picture is not None:
         _picture(planned, options.picture)
@@ -56,10 +59,12 @@ def step(options: Namespace) -> int:
         raise ConfigError("where? Give --env for an emulated core, or --board for a board of the rack")
     if options.board is None:
         planned = make_plan(recipe, options.env, reporter.say)
+        require_fit(recipe, planned)
         run = step_on_core(planned, seed=options.seed, layers=options.layers, witness=options.witness)
     else:
         inventory = rack_inventory(options)
         planned = make_plan(recipe, inventory.board(options.board).env, reporter.say)
+        require_fit(recipe, planned)
         with ExitStack() as stack:
             rack = stack.enter_context(
                 Rack.open(inventory, [options.board], purpose="bench step", state_dir=options.state)
@@ -106,6 +111,16 @@ def shape_of(text: str | None) -> tuple[int, int, int] | None:
     if len(sides) != 3 or not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
         raise ConfigError(f"--input {text}: height, width and channels, as in 28x28x1")
     return int(sides[0]), int(sides[1]), int(sides[2])
+
+
+def _check_picture(path: Path | None) -> None:
+    """Before anything is compiled. Raises ConfigError."""
+    if path is None:
+        return
+    if path.suffix.lower() not in _PICTURES:
+        raise ConfigError(f"--picture {path}: the name's end says what it is: {', '.join(_PICTURES)}")
+    if not path.resolve().parent.is_dir():
+        raise ConfigError(f"--picture {path}: no folder {path.resolve().parent}")
 
 
 def _picture(planned: Planned, path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench.compiler.blocks_file import check_writable, read_blocks, write_offsets
+from bench.compiler.blocks_file import read_blocks, write_offsets
 from bench.compiler.exact import library
 from bench.compiler.exact.library import Verdict
 from bench.compiler.exact.minimise import minimise
@@ -18,6 +18,7 @@ from bench.compiler.place import Block, lower_bound, rows_of
 from bench.compiler.place import place as place_blocks
 from bench.errors import ConfigError
 from bench.progress import Reporter
+from bench.results.files import check_writable
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,30 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.project import project_root
+from bench.errors import BenchError
+from bench.results.files import check_writable
+from bench.streams import flush, of_a_full_disk, require_streams
+
+if __name__ == "__main__":
+    try:
+        require_streams()
+        project_root()
+    except BenchError as error:  # told before the imports below look for the checkout's files
+        print(f"kernels: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
 from bench.benchmarks.cortex import CPU_MODELS, FIRMWARE, Argument, CoreTarget, compiler_version
 from bench.benchmarks.cycles import modelled_cycles
 from bench.benchmarks.files import cache_folder, write_document
 from bench.benchmarks.kernel_cases import CASES, SCRATCH_BYTES, KernelCase, function, source
-from bench.project import project_root
 
 BASELINE = project_root() / "reports" / "baseline" / "kernels.json"
 TOLERANCE = 0.01
@@ -37,12 +50,35 @@ Row = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Counts, prints and compares; returns 1 if a kernel has become dearer."""
+    """Counts, prints and compares; returns 1 if a kernel has become dearer, else as `bench` does."""
+    try:
+        code = _run(arguments)
+        flush()
+    except BenchError as error:
+        return _fail(error)
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        if (full := of_a_full_disk(error)) is None:
+            raise
+        return _fail(full)
+    return code
+
+
+def _fail(error: BenchError) -> int:
+    with suppress(OSError):
+        print(f"kernels: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.benchmarks.kernels", description=__doc__)
     parser.add_argument("--check", action="store_true", help="print only what has become dearer than the baseline")
     parser.add_argument("--renew", action="store_true", help="make these counts the baseline")
     parser.add_argument("--json", type=Path, help="write the document here, too")
     options = parser.parse_args(arguments)
+    if options.json is not None:
+        check_writable(options.json)
     found = counts()
     if options.json is not None:
         write_document(options.json, "kernels", found)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,19 +75,6 @@ def read_blocks(path: Path) -> BlocksFile:
         seen[block.name] = line
         blocks.append(block)
     return BlocksFile(header, tuple(fields for _, fields in lines[1:]), tuple(blocks))
-
-
-def check_writable(path: Path) -> None:
-    """That a file can be written, without writing it. Raises ConfigError."""
-    try:
-        if path.exists() and not path.is_file():
-            os.close(os.open(path, os.O_WRONLY))
-        elif path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(13, os.strerror(13))
-        else:
-            tempfile.TemporaryFile(dir=path.resolve().parent).close()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def write_offsets(path: Path, source: BlocksFile, offsets: Sequence[int]) -> None:

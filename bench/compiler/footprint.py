@@ -43,16 +43,24 @@ class Footprint:
         """Static, arena and stack: there is no heap."""
         return self.static_bytes + self.arena_bytes + self.stack_bytes
 
+    @property
+    def needed_bytes(self) -> int:
+        """RAM that a board must have: the total and the federation's state beside it."""
+        return self.total_bytes + self.federation_bytes
+
     def problems(self, manifest: BoardManifest) -> list[str]:
         """Why a board cannot hold it; empty when it fits."""
         found = []
-        needed = self.total_bytes + self.federation_bytes
-        if needed > manifest.ram.size:
-            found.append(f"needs {needed} bytes of RAM, {manifest.env} has {manifest.ram.size}")
+        if self.needed_bytes > manifest.ram.size:
+            found.append(f"needs {self.needed_bytes} bytes of RAM, {manifest.env} has {manifest.ram.size}")
         if self.stack_bytes > manifest.stack_size:
             found.append(f"needs a stack of {self.stack_bytes} bytes, {manifest.env} reserves {manifest.stack_size}")
         if self.flash_bytes > manifest.flash.image_size:
-            found.append(f"needs {self.flash_bytes} bytes of flash, {manifest.env} has {manifest.flash.image_size}")
+            flash = manifest.flash
+            found.append(
+                f"needs {self.flash_bytes} bytes of flash for the image, {manifest.env} has a partition of "
+                f"{flash.image_size} for it: of {flash.size} bytes {flash.data_size} are the data partition's"
+            )
         return found
 
     def keys(self) -> dict[str, int]:

@@ -55,6 +55,16 @@ class Recipe:
         return Settings(self.scheme, self.dtype, self.batch, self.rule, self.federated)
 
 
+def check_files(recipe: Recipe) -> None:
+    """That the files which a recipe names are there, before any work. Raises ConfigError."""
+    if recipe.model not in zoo_names() and not Path(recipe.model).is_file():
+        raise ConfigError(
+            f"no model {recipe.model!r}: give an ONNX file that exists, or one of {', '.join(zoo_names())}"
+        )
+    if recipe.calibration is not None and not recipe.calibration.is_file():
+        raise ConfigError(f"--calibration {recipe.calibration}: no such file; a .npy file of samples is wanted")
+
+
 def load_model(recipe: Recipe, notes: list[str] | None = None) -> Graph:
     """The network that a recipe names. `notes` gets what the import assumed or left out.
 

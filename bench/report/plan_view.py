@@ -28,8 +28,8 @@ def plan_view(planned: Planned, *, width: int, layers: bool) -> RenderableType:
     proof = "proved optimal" if placement.proved_optimal else "not proved optimal"
     parts.append(
         Text(
-            f"arena {plan.arena_bytes} bytes, lower bound of this order {plan.lower_bound_bytes}, "
-            f"gap {100 * placement.gap:.1f} %, {proof}\n"
+            f"arena {plan.arena_bytes} bytes, lower bound of this order of operations {plan.lower_bound_bytes} "
+            f"(another might do with less), gap {100 * placement.gap:.1f} %, {proof}\n"
             f"flash {footprint.flash_bytes} bytes, {plan.constants_bytes} of them frozen parameters"
         )
     )

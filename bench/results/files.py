@@ -1,11 +1,13 @@
 """Files that are either the old ones or the whole new ones, whatever happens meanwhile."""
 
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.errors import InfrastructureError
+from bench.errors import ConfigError, InfrastructureError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -34,6 +36,19 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_writable(path: Path) -> None:
+    """That a file can be written, without writing it. Raises ConfigError."""
+    try:
+        if path.exists() and not path.is_file():
+            os.close(os.open(path, os.O_WRONLY))
+        elif path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        else:
+            tempfile.TemporaryFile(dir=path.resolve().parent).close()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 @contextmanager

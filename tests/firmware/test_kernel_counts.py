@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +83,27 @@ def test_the_check_fails_and_says_how_to_renew(
     monkeypatch.setattr(kernels, "counts", lambda: {"compiler": "gcc 2", "rows": [{**row, "instructions": 1100}]})
     assert kernels.main(["--check"]) == 0, "another compiler's counts are not comparable"
     assert "gcc 1" in capsys.readouterr().out
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_counting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "counts", lambda: pytest.fail("counted"))
+    assert kernels.main(["--json", str(tmp_path / "no folder" / "kernels.json")]) == 2
+    assert "kernels.json: cannot be written: No such file or directory" in capsys.readouterr().err
+
+
+def test_outside_a_checkout_one_line_says_so(tmp_path: Path, project_root: Path) -> None:
+    shutil.copytree(project_root / "bench", tmp_path / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "bench.benchmarks.kernels"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "kernels: no project here: run this in a checkout of the bench, the folder with platformio.ini"
+    ]

@@ -11,7 +11,7 @@ import pytest
 
 from bench.compiler.recipe import Recipe
 from bench.errors import ConfigError
-from bench.planning import alternatives, make_plan
+from bench.planning import alternatives, make_plan, require_fit
 from bench.stepping import step_on_core
 
 CASES = [
@@ -83,17 +83,21 @@ def test_what_does_not_fit_is_measured_all_the_same_and_says_what_would() -> Non
     scheme, total = others[-1][0].scheme, others[-1][1]
     smaller = make_plan(Recipe("ds-cnn", scheme, name="test_plan_small"), "netduinoplus2")
     assert smaller.fits
-    needed = smaller.footprint.total_bytes + smaller.footprint.federation_bytes
-    assert abs(needed - total) < 1024
-    with pytest.raises(ConfigError, match=r"does not fit netduinoplus2: needs .*`bench plan` says what would"):
+    assert abs(smaller.footprint.needed_bytes - total) < 1024
+    with pytest.raises(ConfigError, match=r"does not fit netduinoplus2: needs .*`bench plan` tries smaller schemes"):
         step_on_core(planned)
+    with pytest.raises(ConfigError, match=rf"what would: .*--scheme {scheme} --dtype int8"):
+        require_fit(recipe, planned)
 
 
 def test_what_would_fit_fits_the_flash_too() -> None:
     """Of lenet-5 no scheme fits a micro:bit's 40 KB for the image: its frozen weights alone are more."""
     recipe = Recipe("lenet-5", "last-1", name="test_plan_flash")
     planned = make_plan(recipe, "microbit")
-    assert "of flash" in " ".join(planned.footprint.problems(planned.manifest))
+    problems = " ".join(planned.footprint.problems(planned.manifest))
+    assert "microbit has a partition of 40960 for it: of 262144 bytes 221184 are the data partition's" in problems
+    with pytest.raises(ConfigError, match="nor does any other scheme that was tried"):
+        require_fit(recipe, planned)
     for other, _ in alternatives(recipe, planned):
         assert make_plan(other, "microbit").footprint.flash_bytes <= planned.manifest.flash.image_size
 
@@ -124,6 +128,8 @@ def test_the_commands_documents(project_root: Path) -> None:
     assert set(stepped) >= SHARED_KEYS | {"instructions"}
     assert "cycles" not in stepped, "an emulator's cycles are nobody's"
     assert planned["fits"] is True
+    assert planned["ram_needed_bytes"] == planned["sram_total_bytes"] + planned["sram_federation_bytes"]
+    assert planned["ram_needed_bytes"] <= planned["ram_bytes"]
     assert {layer["name"] for layer in stepped["layers"]} == {"conv1", "pool1", "fc2"}
     counted = {layer["name"] for layer in stepped["layers"] if layer["instructions"] > 0}
     assert counted == {"conv1", "pool1", "fc2"} - {layer for chain in planned["fused"] for layer in chain[:-1]}
@@ -140,7 +146,8 @@ def test_the_picture_and_the_table(project_root: Path, tmp_path: Path) -> None:
         assert line in done.stdout
     done = bench(*asked, "--picture", str(tmp_path / "map.nothing"), cwd=project_root)
     assert done.returncode == 2
-    assert "the picture cannot be written" in done.stderr
+    assert "map.nothing: the name's end says what it is" in done.stderr
+    assert "compiling" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,9 @@ def test_a_board_without_a_serial_port_is_an_error_of_infrastructure(
         (["rack", "show", "iott"], "no board 'iott'; did you mean iot?"),
         (["rack", "lock", "iott"], "no board 'iott'; did you mean iot?"),
         (["rack", "up"], "none of these boards is virtual; there is nothing to keep up"),
+        (["plan", "nonesuch.onnx"], "no model 'nonesuch.onnx': give an ONNX file that exists, or one of "),
+        (["plan", "lenet-5", "--calibration", "none.npy"], "--calibration none.npy: no such file"),
+        (["plan", "lenet-5", "--picture", "map.txt"], "--picture map.txt: the name's end says what it is: .png, .svg"),
         (["run", "nonesuch"], "nonesuch: no such experiment file; experiments that ship: demo"),
     ],
 )
@@ -183,6 +186,7 @@ def test_what_cannot_be_carried_out_ends_with_2_and_says_why(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert expected in captured.err
+    assert "compiling" not in captured.err
 
 
 def test_a_malformed_inventory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,6 +229,44 @@ def test_a_reader_that_goes_away_is_no_error(project_root: Path) -> None:
     )
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("redirection", "said"),
+    [
+        (">/dev/full", "cannot be written: No space left on device"),
+        (">&-", "standard output is closed"),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_or_closed_standard_output_is_told_in_a_line(
+    project_root: Path, redirection: str, said: str, unbuffered: str
+) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m bench rack list --json {redirection}"],
+        cwd=project_root,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 3
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("bench: ")
+    assert said in line
+
+
+def test_progress_that_nobody_hears_does_not_get_into_the_document(project_root: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m bench rack list --json 2>&-"],
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["boards"]
 
 
 def test_the_module_is_the_command(project_root: Path) -> None:

@@ -105,7 +105,10 @@ def test_a_file_without_blocks_takes_nothing(tmp_path: Path, capsys: pytest.Capt
         ("id,lower,size\n", "line 1: no column upper"),
         ("id,lower,end,size\n", "line 1: column end: some versions"),
         ("id,lower,upper,size,size\n", "column size stands there twice"),
-        ("id,lower,upper,size,colour\n", "'colour' is not known; there are id, lower, upper, size, alignment, hint, off"),
+        (
+            "id,lower,upper,size,colour\n",
+            "'colour' is not known; there are id, lower, upper, size, alignment, hint, off",
+        ),
         ("id,lower,upper,size\na,0,1\n", "line 2: 3 fields; the header has 4 columns"),
         ("id,lower,upper,size\na,0,1,4\nb,0,x,4\n", "line 3, column upper: 'x' is not a whole number"),
         ("id,lower,upper,size\na,0,1,4.5\n", "line 2, column size: '4.5' is not a whole number"),
@@ -173,9 +176,7 @@ def test_a_full_disk_is_no_mistake_of_the_user_s(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(("text", "capacity"), [("12", 12), ("1K", 1024), ("2m", 2 << 20)])
-def test_capacities_in_k_and_m(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, capacity: int
-) -> None:
+def test_capacities_in_k_and_m(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, capacity: int) -> None:
     assert place(file_of(tmp_path, EXAMPLE), "--capacity", text, "--json") == 0
     assert document(capsys)["capacity_bytes"] == capacity
 
@@ -184,7 +185,7 @@ def test_capacities_in_k_and_m(
 def test_more_blocks_than_the_exact_search_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], begins: int, status: str, exact: bool
 ) -> None:
-    """Three bytes that take five, as above, with a chain of 3,998 blocks: connected with them, and in a part of its own."""
+    """Three bytes that take five, as above, and a chain of 3,998 blocks: connected with them, and a part of its own."""
     chain_ = [f"chain {i},{begins + i},{begins + i + 2},1,1" for i in range(3998)]
     rows = ["id,lower,upper,size,alignment", "a,0,1,1,4", "b,0,1,1,4", "c,0,1,1,1", *chain_]
     path = file_of(tmp_path, "\n".join(rows))

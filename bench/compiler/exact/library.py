@@ -18,7 +18,9 @@ from bench.errors import ConfigError, InfrastructureError
 Row = tuple[int, int, int, int]
 """A block: lower, upper (its life, half-open), size and alignment in bytes."""
 
-MOST_BLOCKS = 4000  # of a connected part: a search goes as deep as there are blocks, and keeps what is open at every depth
+MOST_BLOCKS = (
+    4000  # of a connected part: a search goes as deep as there are blocks, and keeps what is open at every depth
+)
 _MOST_BYTES = 2**62
 _MOST_NODES = 2**62
 _WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow")
