@@ -43,6 +43,8 @@ examples:
   bench run demo --rack hosts/lab.yaml  the same on your boards
   bench plan lenet-5 --scheme last-2    what a model takes of a board's memory, byte by byte
   bench place blocks.csv --capacity 65536   do blocks with known lives fit, proved either way?
+  bench nightly my-night.toml           a matrix of experiments, compared with the nights before
+  bench regressions                     what became worse, and since when
   bench rack list                       the boards of the rack, and who uses them
   bench flash --board bit               build, flash and verify one board
   bench rack up                         keep virtual boards running, to use pyocd and pio on them by hand

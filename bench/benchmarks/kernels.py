@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.project import project_root
 from bench.errors import BenchError
+from bench.project import project_root
 from bench.results.files import check_writable
 from bench.streams import flush, of_a_full_disk, require_streams
 

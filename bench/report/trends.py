@@ -24,6 +24,7 @@ from bench.results.queries import Trends, trend_values
 _dates: Any = dates  # it has no annotations
 TRENDS = "trends.html"
 _PLOTS = 48  # of a page; those with a regression come first
+_POINTS = 100  # stretches of a line: as many as a telephone can show
 _RECENT = 30  # runs that the table's level is the median of
 _OPEN = ("open",)
 _METRICS = {
@@ -76,7 +77,7 @@ def write_trends(store: Store, reports: Path, *, last: int = 1000) -> Path:
 
 def render_trends(store: Store, *, last: int = 1000) -> str:
     """The page's text."""
-    data = trend_values(store, list(_METRICS), last=last)
+    data = trend_values(store, {metric: phase for metric, (_, _, phase) in _METRICS.items()}, last=last)
     found = findings(store)
     lines = _lines(data)
     groups: dict[tuple[str, str, str], list[Line]] = {}
@@ -119,7 +120,7 @@ def _lines(data: Trends) -> list[Line]:
     bounds = {int(key): (begin, end) for key, begin, end in zip(keys, begins, ends, strict=True)}
     found = []
     for row in data.series.sort_values(["experiment", "variant", "env"]).itertuples(index=False):
-        if row.id not in bounds or row.phase != _METRICS[row.metric][2]:
+        if row.id not in bounds:
             continue
         begin, end = bounds[row.id]
         when = tuple(times[place] for place in at[begin:end])
@@ -141,7 +142,9 @@ def _plot(lines: Sequence[Line], found: pd.DataFrame) -> Plot:
         for number, line in enumerate(shown):
             scale = 100 / line.values[0] if relative and line.values[0] else 1.0
             values = np.asarray(line.values) * scale
-            axes.plot(_dates.date2num(line.times), values, color=SERIES[number], lw=1.3, label=line.env or "cohort",
+            times = _dates.date2num(line.times)
+            kept = _extremes(values)
+            axes.plot(times[kept], values[kept], color=SERIES[number], lw=1.3, label=line.env or "cohort",
                       marker=MARKERS[number % len(MARKERS)] if len(values) <= 40 else None, markersize=3)  # fmt: skip
             _mark(axes, line, values, found)
         locator = _dates.AutoDateLocator(minticks=3, maxticks=6)
@@ -159,6 +162,16 @@ def _plot(lines: Sequence[Line], found: pd.DataFrame) -> Plot:
     name = f"trend-{first.experiment}-{first.variant}-{first.metric}"
     alt = f"{heading} of {first.experiment}, {first.variant}{modelled}, by run; last: {told}."
     return drawn(name, alt, 2.9 + 0.22 * -(-len(shown) // 2), draw)
+
+
+def _extremes(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Places of the points that a line so wide can show: of many, the least and the greatest of each stretch,
+    so that no odd run is lost."""
+    if len(values) <= 2 * _POINTS:
+        return np.arange(len(values))
+    stretches = np.array_split(np.arange(len(values)), _POINTS)
+    ends = [(stretch[np.argmin(values[stretch])], stretch[np.argmax(values[stretch])]) for stretch in stretches]
+    return np.unique([0, *np.ravel(ends), len(values) - 1])
 
 
 def _mark(axes: Axes, line: Line, values: np.ndarray[Any, Any], found: pd.DataFrame) -> None:

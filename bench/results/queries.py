@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from bench.errors import ConfigError
 from bench.results.database import Store
@@ -118,31 +120,39 @@ def trends(
         env: on this kind of board alone; "" is the cohort.
         last: of each experiment's newest runs only.
     """
-    query = (
-        select(
-            TREND.c.experiment, TREND.c.variant, TREND.c.env, TREND.c.phase, TREND.c.metric, TREND.c.kind,
-            RUN.c.name.label("run"), RUN.c.started, REVISION.c.sha, SUMMARY.c.value,
-        )
-        .join(SUMMARY, SUMMARY.c.trend_id == TREND.c.id)
-        .join(RUN, RUN.c.id == SUMMARY.c.run_id)
-        .join(REVISION, REVISION.c.id == RUN.c.revision_id)
-        .order_by(RUN.c.started, RUN.c.id, TREND.c.id)
-    )  # fmt: skip
+    # Texts are joined to the numbers here: they are few, and the rows are many.
+    series, chosen = (
+        select(TREND),
+        select(RUN.c.id, RUN.c.name.label("run"), RUN.c.started, REVISION.c.sha).join(REVISION),
+    )
     for column, wanted in ((TREND.c.experiment, experiment), (TREND.c.metric, metric), (TREND.c.env, env)):
         if wanted is not None:
-            query = query.where(column == wanted)
+            series = series.where(column == wanted)
+    values = select(SUMMARY.c.trend_id, SUMMARY.c.run_id, SUMMARY.c.value)
+    values = values.where(SUMMARY.c.trend_id.in_(series.with_only_columns(TREND.c.id)))
     if last is not None:
-        newest = select(
-            RUN.c.id,
-            func.row_number()
-            .over(partition_by=RUN.c.experiment, order_by=(RUN.c.started.desc(), RUN.c.id.desc()))
-            .label("place"),
-        ).subquery()
-        query = query.join(newest, newest.c.id == RUN.c.id).where(newest.c.place <= last)
-    return _frame(store, query)
+        newest = _newest(last)
+        values, chosen = values.where(SUMMARY.c.run_id.in_(newest)), chosen.where(RUN.c.id.in_(newest))
+    runs_ = _frame(store, chosen.order_by(RUN.c.started, RUN.c.id))
+    texts = _frame(store, series.order_by(TREND.c.id)).set_index("id")
+    numbers = _frame(store, values)
+    order = pd.Series(range(len(runs_)), index=runs_["id"])
+    place = order.reindex(numbers["run_id"]).to_numpy()
+    sorted_ = np.lexsort((numbers["trend_id"].to_numpy(), place))
+    numbers, place = numbers.iloc[sorted_].reset_index(drop=True), place[sorted_]
+    left = texts.loc[numbers["trend_id"]].reset_index(drop=True)
+    right = runs_[["run", "started", "sha"]].iloc[place].reset_index(drop=True)
+    return pd.concat([left, right, numbers[["value"]]], axis=1)
 
 
-def _frame(store: Store, query: Select[tuple[object, ...]]) -> pd.DataFrame:
+def _newest(last: int) -> Select[tuple[int]]:
+    """Keys of each experiment's newest so many runs."""
+    place = func.row_number().over(partition_by=RUN.c.experiment, order_by=(RUN.c.started.desc(), RUN.c.id.desc()))
+    newest = select(RUN.c.id, place.label("place")).subquery()
+    return select(newest.c.id).where(newest.c.place <= last)
+
+
+def _frame(store: Store, query: Select[Any]) -> pd.DataFrame:
     with store.reading() as connection:
         answer = connection.execute(query)
         columns = list(answer.keys())
@@ -160,21 +170,18 @@ class Trends:
     values: pd.DataFrame
 
 
-def trend_values(store: Store, metrics: Sequence[str], *, last: int) -> Trends:
-    """The figures of some metrics in each experiment's newest runs, for plots of many at once."""
-    place = func.row_number().over(partition_by=RUN.c.experiment, order_by=(RUN.c.started.desc(), RUN.c.id.desc()))
-    newest = select(RUN.c.id, place.label("place")).subquery()
-    chosen = select(newest.c.id).where(newest.c.place <= last)
+def trend_values(store: Store, metrics: Mapping[str, str], *, last: int) -> Trends:
+    """Figures of some metrics, each of one phase, in each experiment's newest runs: for plots of many at once."""
+    chosen = _newest(last)
     runs_query = (
         select(RUN.c.id, RUN.c.name.label("run"), RUN.c.experiment, RUN.c.started, RUN.c.failed_checks, REVISION.c.sha)
         .join(REVISION)
         .where(RUN.c.id.in_(chosen))
         .order_by(RUN.c.started, RUN.c.id)
     )
-    series = select(TREND).where(TREND.c.metric.in_(metrics))
-    values = (
-        select(SUMMARY.c.trend_id, SUMMARY.c.run_id, SUMMARY.c.value)
-        .join(TREND, TREND.c.id == SUMMARY.c.trend_id)
-        .where(TREND.c.metric.in_(metrics), SUMMARY.c.run_id.in_(chosen))
+    wanted = [and_(TREND.c.metric == metric, TREND.c.phase == phase) for metric, phase in metrics.items()]
+    series = select(TREND).where(or_(*wanted))
+    values = select(SUMMARY.c.trend_id, SUMMARY.c.run_id, SUMMARY.c.value).where(
+        SUMMARY.c.trend_id.in_(series.with_only_columns(TREND.c.id)), SUMMARY.c.run_id.in_(chosen)
     )
     return Trends(_frame(store, series), _frame(store, runs_query), _frame(store, values))

@@ -8,12 +8,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from report_run import BOARDS, run_document, run_rows, write_example
 from rich.console import Console
 
 from bench.errors import ConfigError
-from bench.report import plots, terminal_summary, write_report
+from bench.report import plots, terminal_summary, timelines, write_report
 from bench.report.page import render
 from bench.report.terminal import summary
 from bench.report.view import View
@@ -408,3 +410,94 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "measurements.csv").write_text("nonsense\n")
     with pytest.raises(ConfigError, match=r"measurements\.csv: line 1"):
         load_run(tmp_path)
+
+
+# What has time in it
+
+
+def of_document(document: dict, rows: list[Measurement]) -> View:
+    return View(Run(Path("demo-1"), document, tuple(rows)))
+
+
+def test_the_arena_shows_where_each_tensor_lies_and_how_long() -> None:
+    document = run_document("demo-1", 2)
+    blocks = [
+        {"name": "input", "kind": "input", "offset": 0, "size": 196, "lower": 0, "upper": 3},
+        {"name": "conv1", "kind": "activation", "offset": 196, "size": 1804, "lower": 1, "upper": 9},
+    ]
+    document["variants"]["int8"]["memory"] = {"calls": 9, "lower_bound_bytes": 2000, "blocks": blocks}
+    view = of_document(document, int8_rows())
+    drawn = timelines.memory(view, "int8")
+    assert drawn is not None
+    assert "conv1 1,804 at 196, calls 1 to 9; input 196 at 0, calls 0 to 3" in drawn.alt
+    assert ">conv1</text>" in drawn.svg
+    assert "lower bound 2,000" in drawn.svg
+    assert timelines.memory(of_document(run_document("demo-1", 2), int8_rows()), "int8") is None  # of an older run
+
+
+def test_accuracy_against_bytes_adds_up_both_ways_of_all_boards() -> None:
+    view = of_document(run_document("demo-1", 2), int8_rows())
+    spent, kind = view.spent("int8", "bytes")
+    a_round = len(BOARDS) * (4880 + 8944 + 400 + 230)
+    assert spent == {1: a_round, 2: 2 * a_round}
+    assert kind == "counted"
+    assert view.spent("int8", "energy")[1] == "modelled"
+    drawn = timelines.cost(view, "energy")
+    assert drawn is not None
+    assert "Accuracy against energy (modelled)" in drawn.svg
+
+
+def test_power_over_a_round_is_energy_by_time_and_called_modelled() -> None:
+    drawn = timelines.power(of_document(run_document("demo-1", 2), int8_rows()), "int8")
+    assert drawn is not None
+    # 4.4 mA at 3 V, 60.24 s of training, 14,454 bytes at 115,200 baud: a third of them on the way down
+    assert "bit link 0.424 s at 13.2 mW, compute 60.2 s at 13.2 mW, link 0.831 s at 13.2 mW" in drawn.alt
+    assert "Power over a mean round, int8 (modelled)" in drawn.svg
+
+
+def stragglers(rows: list[Measurement]) -> list[tuple[str, int, float, float]]:
+    jobs = of_document(run_document("demo-1", 2), rows).jobs("int8", 12)
+    return [(job.board, job.step, job.begin, job.end) for job in jobs if job.board in ("plus2", "bit")]
+
+
+def test_where_the_server_waits_for_all_each_round_begins_with_the_step_before() -> None:
+    rows = [
+        *int8_rows(),
+        *(Recorder("demo-1", "int8", round=at).row("elapsed", 61.5 * at, "modelled") for at in (1, 2)),
+    ]
+    assert sorted(stragglers(rows)) == [
+        ("bit", 1, 0.0, 61.5), ("bit", 2, 61.5, 123.0), ("plus2", 1, 0.0, 61.5), ("plus2", 2, 61.5, 123.0),
+    ]  # fmt: skip
+
+
+def test_a_stale_update_was_begun_a_version_earlier() -> None:
+    rows = [
+        *int8_rows(),
+        *(Recorder("demo-1", "int8", round=at).row("elapsed", 61.5 * at, "modelled") for at in (1, 2)),
+    ]
+    rows.append(Recorder("demo-1", "int8", "bit", "client-5", 2).row("staleness", 1, "counted"))
+    assert ("bit", 2, 0.0, 123.0) in stragglers(rows)
+    drawn = timelines.stragglers(of_document(run_document("demo-1", 2), rows), "int8")
+    assert drawn is not None
+    assert "Who waits for whom, int8 (modelled)" in drawn.svg
+
+
+def test_bytes_of_the_run_are_told_by_strategy() -> None:
+    document = run_document("demo-1", 2)
+    document["variants"]["int8"]["strategy"] = "fedavg"
+    drawn = timelines.traffic_by_strategy(of_document(document, int8_rows()))
+    assert drawn is not None
+    up, framing = 2 * len(BOARDS) * (8944 + 400), 2 * len(BOARDS) * 230
+    assert f"int8 (fedavg) ↑ {up:,} + {framing:,}" in drawn.alt
+
+
+def test_a_plot_is_a_picture_too_in_the_colours_of_a_light_page() -> None:
+    drawn = plots.accuracy(View(Run(Path("demo-1"), run_document("demo-1", 2), tuple(int8_rows()))))
+    assert drawn is not None
+    image = np.asarray(Image.open(io.BytesIO(drawn.png())).convert("RGB"))
+    assert image.shape[1] == 1440
+    assert tuple(image[0, 0]) == (255, 255, 255)
+    colours = {tuple(colour) for colour in np.unique(image.reshape(-1, 3), axis=0)}
+    assert (0x1F, 0x5F, 0xA8) in colours  # series 0 of report.css
+    assert (1, 2, 3) not in colours
+    assert (1, 3, 0) not in colours
