@@ -132,6 +132,7 @@ class _Soak:
             clients_of(self._setting, self._variant, self._rack),
             DiskFull(),
             lambda: at_once(list(self._rack.boards.values()), _renew),
+            lambda: at_once([board for board in self._rack.boards.values() if board.quarantine is not None], _renew),
         )
         meters = MeterBench(Queue(self._meters))
         due, limit_s = len(self._meters), 60 * (self._settings.minutes or float("inf"))
