@@ -48,6 +48,7 @@ examples:
   bench rack list                       the boards of the rack, and who uses them
   bench flash --board bit               build, flash and verify one board
   bench rack up                         keep virtual boards running, to use pyocd and pio on them by hand
+  bench soak --count 200                rounds under faults on purpose: is anything lost, and what heals a board?
 
 exit codes: 0 ok, 1 test or device failure, 2 usage or configuration, 3 infrastructure, 130 interrupted
 """

@@ -27,8 +27,15 @@ class _Watched:
     """What a board was seen to do, by the process's monotonic clock."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
-    worked: float = 0.0  # when it last finished a job
+    began: float = 0.0  # when the job was given out that it finished last
+    worked: float = 0.0  # when it finished that
     recoveries: list[tuple[float, Recovery]] = field(default_factory=list)
+
+    def well_since(self, struck: float) -> bool:
+        """Whether it has done a whole job since then, or has been brought back and ended one: a fault that strikes
+        with a job's last bytes does that job no harm."""
+        climbed = any(struck <= when <= self.worked for when, _ in self.recoveries)
+        return self.worked >= struck and (climbed or self.began >= struck)
 
 
 class Injector:
@@ -41,6 +48,7 @@ class Injector:
         self._images = images
         self._struck = struck
         self._watched = {name: _Watched() for name in self._boards}
+        self._given: dict[str, float] = {}
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._faults: list[Injected] = []
@@ -61,11 +69,15 @@ class Injector:
         for thread in self._threads:
             thread.join()
 
+    def begins(self, board: str) -> None:
+        """A board is given a job."""
+        self._given[board] = time.monotonic()
+
     def worked(self, board: str) -> None:
         """A board has finished a job."""
         watched = self._watched[board]
         with watched.changed:
-            watched.worked = time.monotonic()
+            watched.began, watched.worked = self._given.get(board, 0.0), time.monotonic()
             watched.changed.notify_all()
 
     def faults(self) -> list[Injected]:
@@ -129,20 +141,20 @@ class Injector:
     def _await_work(self, name: str, begun: float) -> None:
         watched = self._watched[name]
         with watched.changed:
-            while watched.worked < begun and not self._over.is_set():
+            while not watched.well_since(begun) and not self._over.is_set():
                 watched.changed.wait(_SLICE_S)
 
     def _close(self, name: str, begun: float, fault: Injected, at: float | None = None) -> None:
         """Says what has healed it, if anything has: the highest rung since, or the link by itself."""
         watched = self._watched[name]
         with watched.changed:
+            well = at is not None or watched.well_since(begun)
             ended = watched.worked if at is None else at
-            climbed = [(when, found) for when, found in watched.recoveries if begun <= when <= max(ended, begun)]
-        if ended >= begun:
+            climbed = [(when, found) for when, found in watched.recoveries if begun <= when <= ended]
+        if well and not any(found.rung == QUARANTINE for _, found in climbed):
             rung = climbed[-1][1].rung if climbed else LINK
             seconds = (climbed[-1][0] if climbed else ended) - begun
-            if rung != QUARANTINE:
-                fault = replace(fault, rung=rung, seconds=round(seconds, 3))
+            fault = replace(fault, rung=rung, seconds=round(seconds, 3))
         with self._lock:
             self._open.pop(name, None)
             self._faults.append(fault)

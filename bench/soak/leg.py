@@ -42,15 +42,19 @@ Update = tuple[int, str]
 class _Watch:
     """Carries out `bench.federation.observer.Observer`: what the host has acknowledged, and who did not answer."""
 
-    def __init__(self, worked: Callable[[str], None], finished: Callable[[int], None]) -> None:
+    def __init__(
+        self, begins: Callable[[str], None], worked: Callable[[str], None], finished: Callable[[int], None]
+    ) -> None:
+        self._begins = begins
         self._worked = worked
         self._finished = finished
         self._lock = threading.Lock()
         self.acknowledged: set[Update] = set()
         self.late = 0
 
-    def client_started(self, variant: str, round_: int, rounds: int | None, client: str) -> None:
+    def client_started(self, variant: str, round_: int, rounds: int | None, client: str) -> None:  # noqa: ARG002
         """See Observer."""
+        self._begins(client)
 
     def client_progress(self, client: str, done: int, total: int) -> None:
         """See Observer."""
@@ -117,6 +121,8 @@ class Scene:
     disk: DiskFull
     renew: Callable[[], None]
     """Brings all boards to where a run begins: flashed, and answering."""
+    mend: Callable[[], None]
+    """Likewise those in quarantine."""
 
     @property
     def boards(self) -> Mapping[str, Board]:
@@ -143,7 +149,10 @@ def run_leg(
         injector.worked(host_of[client])
         full.worked()
 
-    watch = _Watch(worked, full.round_finished)
+    def begins(client: str) -> None:
+        injector.begins(host_of[client])
+
+    watch = _Watch(begins, worked, full.round_finished)
     injector.start()
     try:
         journal = _under_faults(scene, setting, watch, folder / "faults")
@@ -153,7 +162,8 @@ def run_leg(
     hangs = watch.late + _threads_left()
     counts = _counted(journal.rows(), setting.experiment.train.local_samples)
     accepted = frozenset(counts)
-    plain = _Watch(lambda client: injector.worked(host_of[client]), lambda _round: None)
+    scene.mend()
+    plain = _Watch(begins, lambda client: injector.worked(host_of[client]), lambda _round: None)
     # Faults are over, but not all that they have broken is mended: that is the first job's to do.
     reference = _federate(scene, setting, folder / "plain", plain, [_LeavingOut(c, accepted) for c in scene.clients])
     hangs += plain.late + _threads_left()

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DeviceError, InfrastructureError
 from bench.experiment.run import clients_of, prepare_boards
 from bench.experiment.setting import Setting, prepare
 from bench.progress import Reporter
@@ -131,7 +131,8 @@ class _Soak:
             self._rack,
             clients_of(self._setting, self._variant, self._rack),
             DiskFull(),
-            lambda: at_once(list(self._rack.boards.values()), Board.restore),
+            lambda: at_once(list(self._rack.boards.values()), _renew),
+            lambda: at_once([board for board in self._rack.boards.values() if board.quarantine is not None], _renew),
         )
         meters = MeterBench(Queue(self._meters))
         due, limit_s = len(self._meters), 60 * (self._settings.minutes or float("inf"))
@@ -183,6 +184,15 @@ class _Soak:
             path.write_bytes(images.renamed(built[entry.env].read_bytes(), b"another!"))
             found[entry.name] = path
         return found
+
+
+def _renew(board: Board) -> None:
+    """Faults go on meanwhile, so that one flash may fail."""
+    with board.exclusive:
+        try:
+            board.restore()
+        except (InfrastructureError, DeviceError) as error:
+            board.recover(reason=str(error))
 
 
 class _Store:

@@ -104,9 +104,29 @@ def test_what_is_not_retransmission_is_the_same_on_any_line(library: ctypes.CDLL
         for step in range(20):
             device.train(0, 1, 0.1, step)
         counted = device.counters
-        rows.append((counted.payload_down, counted.payload_up, counted.wire_down - counted.retransmitted_down))
+        rows.append((counted.payload_down, counted.payload_up, counted.needed_down, counted.needed_up))
         board.close()
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_questions_that_a_bad_line_makes_void_are_in_no_figure(library: ctypes.CDLL) -> None:
+    """STATS for both ends' counters at one moment is asked anew when it had to be sent again."""
+    rows, void = [], 0
+    for seed in range(12):
+        board = CppBoard(library)
+        port = MemoryPort(board, seed=seed)
+        device = connect(port, retries=60)
+        device.hello()
+        rate = 0.06 if seed else 0.0
+        port.faults = Faults(drop=rate, corrupt=rate, lose_byte=rate)
+        for _ in range(10):
+            device.check_counters()
+        counted = device.counters
+        rows.append((counted.payload_down, counted.payload_up, counted.needed_down, counted.needed_up))
+        void += counted.void_down
+        board.close()
+    assert void > 0, "the line was too good to show it"
+    assert set(rows) == {rows[0]}
 
 
 # The same lines in each run: among arbitrary ones there are some, rare, that hold a copy of a frame back across a

@@ -14,6 +14,8 @@ from bench_command import Bench
 from bench.federation.snapshot import unpack
 from bench.results.store import load_run
 from bench.results.table import compare_counted
+from bench.virtual.faults.control import ArmedFault
+from bench.virtual.faults.spec import Fault
 
 BOARDS = ("bit", "plus2", "n2")
 EXPERIMENT = """
@@ -127,6 +129,33 @@ def test_a_run_that_is_killed_in_mid_round_is_resumed_to_the_same_result(
     folder = run(bench, experiment, reports.name, "--resume")
     assert len(list((reports / "runs").iterdir())) == 1
     assert_same(reference, folder)
+
+
+def test_a_run_tells_what_healed_a_board_and_stops_when_a_lock_is_lost(
+    bench: Bench, experiment: Path, reference: Path
+) -> None:
+    """It is resumed to the same result; the reset of a board is in journal and results, with the rung that helped."""
+    reports = bench.folder / "lost"
+    process = bench.start("run", str(experiment), "--reports", str(reports))
+    wait_for(lambda: finished_rounds(reports) >= 1, 120)
+    armed = ArmedFault(bench.state / "virtual" / "plus2" / "run", Fault("reset"))
+    assert armed.wait("struck", 60)
+    armed.close()
+    wait_for(lambda: '"event":"recovery"' in next(reports.glob("runs/*/journal/journal.jsonl")).read_text(), 60)
+    for lock in (bench.folder / "locks").glob("*plus2*.lock"):
+        lock.rename(lock.with_suffix(".stolen"))
+    _, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.fail("the run had ended before its lock was lost")
+    assert process.returncode == 3, err
+    assert "board plus2: its lock is lost" in err
+    wait_for(lambda: not bench.leftovers(), 20)
+
+    folder = run(bench, experiment, reports.name, "--resume")
+    assert_same(reference, folder)
+    (found,) = load_run(folder).document["recoveries"]
+    assert (found["board"], found["rung"], found["tried"]) == ("plus2", "resync", [])
+    assert "has reset" in found["reason"]
 
 
 ASYNCHRONOUS = EXPERIMENT.replace('name = "small"', 'name = "small-async"\ncentral = false').replace(
