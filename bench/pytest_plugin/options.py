@@ -38,7 +38,7 @@ def configure(config: pytest.Config, rack: str) -> None:
 
 
 def read(config: pytest.Config, rack: str) -> Options:
-    """Raises ConfigError for the inventory, a board's name or a number, InfrastructureError when builds have no place."""
+    """Raises ConfigError: inventory, name of a board, number; InfrastructureError: no place for builds."""
     from bench.pytest_plugin import switched_on
 
     path = project_root() / DEFAULT_RACK if rack == "virtual" else Path(rack)
