@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import ConfigError
+from bench.errors import BenchError, ConfigError
 from bench.project import project_root
 from bench.pytest_plugin.session import RackSession
 from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
@@ -32,13 +32,13 @@ def configure(config: pytest.Config, rack: str) -> None:
     """Reads the rack and registers what works on it. Raises pytest.UsageError."""
     try:
         options = read(config, rack)
-    except ConfigError as error:
+    except BenchError as error:
         raise pytest.UsageError(str(error)) from error
     config.pluginmanager.register(RackSession(config, options), "ftte-bench-rack")
 
 
 def read(config: pytest.Config, rack: str) -> Options:
-    """Raises ConfigError: the inventory, a name of a board, a number."""
+    """Raises ConfigError: inventory, name of a board, number; InfrastructureError: no place for builds."""
     from bench.pytest_plugin import switched_on
 
     path = project_root() / DEFAULT_RACK if rack == "virtual" else Path(rack)

@@ -4,6 +4,7 @@
 
 #include "check.hpp"
 #include "hal/hal.hpp"
+#include "src/phase.hpp"
 
 namespace {
 
@@ -73,8 +74,10 @@ extern "C" [[noreturn]] void firmware_main() {
   for (;;) {
     uint8_t byte = 0;
     if (hal::uart_read(byte)) {
+      enter(Phase::kLink);  // phases are told as by the firmware: an emulator that counts by them wants them there
       if (byte == 'r') run_all();
     } else {
+      enter(Phase::kIdle);
       hal::idle();
     }
   }

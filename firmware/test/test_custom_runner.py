@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if (ROOT / "bench").is_dir():
     sys.path.insert(0, str(ROOT))
 
-_START_S = 20.0  # from the first byte sent to the first line: a reset, a boot, a slow emulator
+_START_S = 60.0  # from the first byte sent to the first line: a reset, a boot, a slow emulator
 _CASE_S = 60.0  # a case that says nothing for so long hangs
 _ASK_S = 0.5  # between attempts to have the tests begin
 _PLACE = re.compile(r"^expected (?P<file>.*?):(?P<line>\d+): (?P<text>.*)$")
