@@ -165,17 +165,21 @@ def alternatives(recipe: Recipe, planned: Planned) -> list[tuple[Recipe, int]]:
 
 def require_fit(recipe: Recipe, planned: Planned) -> None:
     """Raises ConfigError where the program does not fit its board, with what would."""
-    if planned.fits:
-        return
+    if not planned.fits:
+        raise ConfigError(misfit(recipe, planned, alternatives(recipe, planned)))
+
+
+def misfit(recipe: Recipe, planned: Planned, others: Sequence[tuple[Recipe, int]]) -> str:
+    """What to say of a program that does not fit its board, and of the alternatives that would."""
     problems = "; ".join(planned.footprint.problems(planned.manifest))
-    others = ", ".join(f"--scheme {other.scheme} --dtype {other.dtype}" for other, _ in alternatives(recipe, planned))
+    options = ", ".join(f"--scheme {other.scheme} --dtype {other.dtype}" for other, _ in others)
     would = (
-        f"what would: {others}"
-        if others
-        else ("nor does any other scheme that was tried: take a smaller model, or a larger board")
+        f"what would: {options}"
+        if options
+        else "nor does any other scheme that was tried: take a smaller model, or a larger board"
     )
     what = f"{recipe.model} with scheme {recipe.scheme} in {recipe.dtype}"
-    raise ConfigError(f"{what} does not fit {planned.manifest.env}: {problems}; {would}")
+    return f"{what} does not fit {planned.manifest.env}: {problems}; {would}"
 
 
 def _other_recipes(recipe: Recipe) -> Sequence[Recipe]:
