@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +14,9 @@ from bench.errors import ConfigError, InfrastructureError
 from bench.progress import Reporter
 from bench.verbs import rack_inventory
 from bench.verbs_store import store_of
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes a second, and most verbs do without
 
 
 def nightly(options: Namespace) -> int:

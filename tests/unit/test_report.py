@@ -298,7 +298,8 @@ def test_ids_are_unique_and_references_lead_to_them(text: str, page: Page) -> No
 
 def test_plots_have_alternative_texts_and_take_the_pages_colours(text: str, page: Page) -> None:
     drawings = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert len(drawings) == 2 + 4 * 2  # two curves; memory, bytes, work and energy of each variant
+    # Two curves, accuracy by bytes and energy, bytes by strategy; of each variant memory, bytes, work, energy, power.
+    assert len(drawings) == 2 + 2 + 1 + 5 * 2
     assert all(drawing["role"] == "img" and len(drawing["aria-label"]) > 40 for drawing in drawings)
     assert "bit 13,572" in " ".join(drawing["aria-label"] for drawing in drawings)
     drawn = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
