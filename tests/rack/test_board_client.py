@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,13 @@ from bench.fleet.engine import Engine
 from bench.link.messages import MessageType
 from bench.link.session import Cancelled
 from bench.model.plan import load_initial
+from bench.pytest_plugin.boards import RackBoard
 from bench.rack import flash as pyocd
 from bench.rack.board import Board
 from bench.rack.client import BoardClient, OnBoard, Streamed
-from bench.rack.inventory import load_inventory
-from bench.rack.rack import Rack
 from bench.results.table import Recorder, compare_counted
 
-INVENTORY = """\
-boards:
-  - {name: bit, env: microbit, probe: "remote:127.0.0.1:0", virtual: {machine: microbit}}
-"""
+pytestmark = pytest.mark.board(env="microbit")
 OFFSET, COUNT, STEPS = 5, 30, 70  # the client's records lie behind another one's, and are gone through more than twice
 
 
@@ -45,23 +40,15 @@ def engine(int8_program: str) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def board(
-    tmp_path_factory: pytest.TempPathFactory, data: tuple[np.ndarray, np.ndarray], int8_program: str
-) -> Iterator[Board]:
-    folder = tmp_path_factory.mktemp("rack")
-    (folder / "rack.yaml").write_text(INVENTORY)
-    image = build(["microbit"], int8_program)["microbit"].read_bytes()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_LOCK_DIR", str(folder / "locks"))
-        inventory = load_inventory(folder / "rack.yaml")
-        with Rack.open(inventory, purpose="tests", state_dir=folder / "state") as rack:
-            rack.boards["bit"].flash(image, partition.build(*data, 10))
-            yield rack.boards["bit"]
+def flashed(board: RackBoard, data: tuple[np.ndarray, np.ndarray], int8_program: str) -> Board:
+    """With the program and the client's data."""
+    board.flash_image(build([board.env], int8_program)[board.env].read_bytes(), partition.build(*data, 10))
+    return board.opened
 
 
 @pytest.fixture
-def client(board: Board, engine: Engine) -> BoardClient:
-    return BoardClient("client-2", board, engine.plan, OnBoard(OFFSET, COUNT))
+def client(flashed: Board, engine: Engine) -> BoardClient:
+    return BoardClient("client-2", flashed, engine.plan, OnBoard(OFFSET, COUNT))
 
 
 @pytest.fixture
@@ -99,18 +86,18 @@ def test_the_board_trains_what_the_hosts_engine_trains(client: BoardClient, job:
 
 
 def test_streamed_samples_train_the_same(
-    board: Board, engine: Engine, job: TrainJob, data: tuple[np.ndarray, np.ndarray], expected: bytes
+    flashed: Board, engine: Engine, job: TrainJob, data: tuple[np.ndarray, np.ndarray], expected: bytes
 ) -> None:
     records = partition.build(data[0][OFFSET:], data[1][OFFSET:], 10)[partition.HEADER_BYTES :]
-    client = BoardClient("client-2", board, engine.plan, Streamed(records, COUNT))
+    client = BoardClient("client-2", flashed, engine.plan, Streamed(records, COUNT))
     update = fit(client, job)
     assert update.update == expected
     rows = figures(update)
     assert rows["payload_down", "train"] > STEPS * 197  # each step's sample crosses the line
 
 
-def test_the_figures_of_a_round(client: BoardClient, board: Board, job: TrainJob, engine: Engine) -> None:
-    board_manifest = board.manifest
+def test_the_figures_of_a_round(client: BoardClient, flashed: Board, job: TrainJob, engine: Engine) -> None:
+    board_manifest = flashed.manifest
     update = fit(client, job)
     rows = {(row.metric, row.phase): row for row in update.figures}
     assert {row.kind for row in update.figures} == {"counted"}
@@ -149,16 +136,16 @@ def test_two_runs_give_the_same_figures(client: BoardClient, job: TrainJob) -> N
 
 
 def test_a_board_that_resets_in_mid_round_starts_the_round_again(
-    client: BoardClient, board: Board, job: TrainJob, expected: bytes, monkeypatch: pytest.MonkeyPatch
+    client: BoardClient, flashed: Board, job: TrainJob, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = figures(fit(client, job))
-    session = board.device().session
+    session = flashed.device().session
     request, resets = session.request, []
 
     def disturbed(kind: MessageType, *arguments: bytes, **options: object) -> bytes:
         if kind == MessageType.TRAIN and len(resets) < 1:
             resets.append(kind)
-            pyocd.reset(board._target(), log=lambda _line: None)
+            pyocd.reset(flashed._target(), log=lambda _line: None)
         return request(kind, *arguments, **options)
 
     monkeypatch.setattr(session, "request", disturbed)
@@ -166,18 +153,18 @@ def test_a_board_that_resets_in_mid_round_starts_the_round_again(
     assert resets
     assert update.update == expected
     assert figures(update)["instructions", "train"] == undisturbed["instructions", "train"]
-    assert "recovered by resync" in board.log.path.read_text()
+    assert "recovered by resync" in flashed.log.path.read_text()
 
 
 def test_a_board_that_keeps_resetting_fails_the_round(
-    client: BoardClient, board: Board, job: TrainJob, monkeypatch: pytest.MonkeyPatch
+    client: BoardClient, flashed: Board, job: TrainJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = board.device().session
+    session = flashed.device().session
     request = session.request
 
     def disturbed(kind: MessageType, *arguments: bytes, **options: object) -> bytes:
         if kind == MessageType.TRAIN:
-            pyocd.reset(board._target(), log=lambda _line: None)
+            pyocd.reset(flashed._target(), log=lambda _line: None)
         return request(kind, *arguments, **options)
 
     monkeypatch.setattr(session, "request", disturbed)
@@ -189,17 +176,17 @@ def test_a_board_that_keeps_resetting_fails_the_round(
 
 
 def test_a_partition_that_goes_bad_is_flashed_again(
-    client: BoardClient, board: Board, job: TrainJob, expected: bytes
+    client: BoardClient, flashed: Board, job: TrainJob, expected: bytes
 ) -> None:
     pyocd.flash(
-        board._target(),
-        {board.manifest.flash.data_base + 4096: bytes(64)},
-        board._scratch,
+        flashed._target(),
+        {flashed.manifest.flash.data_base + 4096: bytes(64)},
+        flashed._scratch,
         timeout_s=60,
         log=lambda _line: None,
     )
     assert fit(client, job).update == expected
-    assert "recovered by flash" in board.log.path.read_text()
+    assert "recovered by flash" in flashed.log.path.read_text()
 
 
 def test_cancelling_is_prompt_and_the_board_comes_back(client: BoardClient, job: TrainJob, expected: bytes) -> None:
@@ -210,8 +197,8 @@ def test_cancelling_is_prompt_and_the_board_comes_back(client: BoardClient, job:
     assert fit(client, job).update == expected
 
 
-def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: TrainJob) -> None:
-    clients = [BoardClient(f"client-{i}", board, engine.plan, OnBoard(OFFSET, COUNT)) for i in (1, 2)]
+def test_clients_of_one_board_take_turns(flashed: Board, engine: Engine, job: TrainJob) -> None:
+    clients = [BoardClient(f"client-{i}", flashed, engine.plan, OnBoard(OFFSET, COUNT)) for i in (1, 2)]
     results: dict[str, Trained | BenchError] = {}
 
     def work(client: BoardClient) -> None:
@@ -231,11 +218,11 @@ def test_clients_of_one_board_take_turns(board: Board, engine: Engine, job: Trai
     assert one.update == other.update
 
 
-def test_a_board_with_another_program_is_refused(board: Board, job: TrainJob, float32_program: str) -> None:
-    client = BoardClient("client-1", board, Engine(float32_program).plan, OnBoard(0, COUNT))
+def test_a_board_with_another_program_is_refused(flashed: Board, job: TrainJob, float32_program: str) -> None:
+    client = BoardClient("client-1", flashed, Engine(float32_program).plan, OnBoard(0, COUNT))
     with pytest.raises(DeviceError, match=r"board bit cannot be used: its plan is .* flash the program"):
         fit(client, job)
 
 
-def test_the_log_has_what_the_board_said(board: Board) -> None:
-    assert "board: ftte microbit: reset by" in Path(board.log.path).read_text()
+def test_the_log_has_what_the_board_said(flashed: Board) -> None:
+    assert "board: ftte microbit: reset by" in Path(flashed.log.path).read_text()
