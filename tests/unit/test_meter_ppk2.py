@@ -105,7 +105,8 @@ def test_a_loss_of_a_multiple_of_the_counter_is_found_by_the_clock() -> None:
         meter.wait(6.0, 20)
         trace, truth = meter.stop(), instrument.truth()
     assert truth.dropped_samples >= 6_400
-    assert sum(gap.samples for gap in trace.gaps) == 0, "the counter shows nothing"
+    # A host that is late may lose some more, which the counter does show.
+    assert sum(gap.samples for gap in trace.gaps) < 640, "the counter shows none of 6,400"
     assert trace.unplaced_samples == pytest.approx(truth.dropped_samples, abs=3_000)
     assert trace.lost_share > 0.001
 
