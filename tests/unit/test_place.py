@@ -185,8 +185,9 @@ def test_a_capacity_is_met_if_the_search_without_one_meets_it(blocks: list[Block
 
 
 def test_a_deadline_that_has_passed_leaves_the_first_order() -> None:
+    """Without the exact search, which is bounded by its own effort."""
     blocks = blocks_of(EFFORT_PAYS)
-    hurried = place(blocks, deadline=0.0)
+    hurried = place(blocks, effort=0, deadline=0.0)
     assert clash(blocks, hurried.offsets) == ""
     assert place(blocks).peak < hurried.peak
 
