@@ -15,7 +15,7 @@ TIDY_FLAGS = -std=c++17 -xc++ -Ifirmware -DFTTE_HOST -DFTTE_ENV='"host"' -DFTTE_
              -DFTTE_BAUD=115200 -DFTTE_CORE_HZ=1000000000 -DFTTE_HSE_HZ=0 -DFTTE_CHUNK_BYTES=1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench kernels claims nightly soak format firmware setup setup-develop wheel clean distclean
+.PHONY: help demo test check bench kernels claims nightly soak docs format firmware setup setup-develop wheel clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ nightly: setup  ## a matrix of experiments, compared with earlier nights; ends w
 
 soak: setup-develop  ## ten thousand faults on purpose on the default rack; COUNT=1000 SEED=7 for others
 	$(BIN)/bench soak --count $(or $(COUNT),10000) --seed $(or $(SEED),1)
+
+docs: setup-develop  ## the user documentation as a site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: setup-develop  ## puts all sources into the project's format
 	$(BIN)/ruff check --fix .
