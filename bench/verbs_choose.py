@@ -17,8 +17,8 @@ from bench.errors import ConfigError
 from bench.model.graph import Graph
 from bench.model.zoo import zoo_names
 from bench.progress import Reporter
-from bench.rack.manifest import load_manifest
-from bench.results.files import write_atomically
+from bench.rack.manifest import BoardManifest, load_manifest
+from bench.results.files import check_writable, write_atomically
 from bench.selection.contribution import Contribution, contributions
 from bench.selection.groups import Group, groups_of, parameters
 from bench.selection.pick import Pick, pick
@@ -32,17 +32,15 @@ _PRETRAINING = 20_000
 def choose(options: Namespace) -> int:
     """`bench choose`."""
     reporter = Reporter()
+    manifest = _checked(options)
     graph = load_model(Recipe(options.model, input_shape=shape_of(options.input), seed=options.seed))
     public = from_file(options.data, graph, options.seed) if options.data else from_fashion_mnist(graph, options.seed)
     steps = options.pretrain
     if steps is None:
         steps = _PRETRAINING if options.model in zoo_names() else 0
-    if steps < 0 or options.steps < 1:
-        raise ConfigError(f"--pretrain {steps}, --steps {options.steps}: 0 or more, and 1 or more")
     if steps:
         reporter.say(f"pretraining {graph.name}: {steps} float32 steps")
     graph = pretrained(graph, public.pretrain, steps, options.rate, options.seed)
-    manifest = load_manifest(options.env)
     budget = manifest.ram.size if options.budget is None else options.budget
     groups = groups_of(graph)
     reporter.say(f"training each of {len(groups)} groups alone, {options.steps} steps")
@@ -61,6 +59,21 @@ def choose(options: Namespace) -> int:
     else:
         _show(graph, found, document)
     return 0
+
+
+def _checked(options: Namespace) -> BoardManifest:
+    """The board; all that can be refused before minutes of training is. Raises ConfigError, naming the option."""
+    manifest = load_manifest(options.env)
+    pretrain = 0 if options.pretrain is None else options.pretrain
+    if pretrain < 0 or options.steps < 1:
+        raise ConfigError(f"--pretrain {pretrain}, --steps {options.steps}: 0 or more, and 1 or more")
+    if options.budget is not None and options.budget < 1:
+        raise ConfigError(f"--budget {options.budget}: bytes of RAM, 1 or more")
+    if options.most is not None and not 0 < options.most <= 100:
+        raise ConfigError(f"--most {options.most:g}: per cent of the parameters, above 0 and at most 100")
+    if options.output is not None:
+        check_writable(options.output)
+    return manifest
 
 
 def scheme_text(groups: Sequence[Group]) -> str:

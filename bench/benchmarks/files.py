@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.project import project_root
+from bench.results.files import write_atomically
 
 
 def cache_folder() -> Path:
@@ -26,7 +27,11 @@ def output_folder() -> Path:
 
 
 def write_document(path: Path | None, name: str, content: dict[str, Any]) -> Path:
-    """Writes a benchmark's figures with the source's revision and the date."""
+    """Writes a benchmark's figures with the source's revision and the date.
+
+    Raises:
+        InfrastructureError: the disk is full or the folder cannot be written; the old file is still there.
+    """
     target = path or output_folder() / f"{name}.json"
     described = subprocess.run(
         ["git", "-C", str(project_root()), "describe", "--always", "--dirty"],
@@ -40,5 +45,5 @@ def write_document(path: Path | None, name: str, content: dict[str, Any]) -> Pat
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         **content,
     }
-    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_atomically(target, (json.dumps(document, indent=1) + "\n").encode())
     return target

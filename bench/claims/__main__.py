@@ -12,7 +12,7 @@ where it was.
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.benchmarks import fleet_speed
-from bench.benchmarks.files import output_folder, write_document
-from bench.claims.page import write_page
+from bench.claims.pages import Pages, alone_in
 from bench.claims.protocol import DEFAULT, Experiment, load_experiment
 from bench.claims.runs import Run, run_arm
 from bench.claims.scene import Scene
-from bench.claims.studies import STUDIES, Case
-from bench.claims.verdicts import claims
+from bench.claims.studies import BASELINE, OURS, STUDIES, Case
+from bench.claims.verdicts import Row
 from bench.errors import BenchError, ConfigError
 from bench.fleet.simulate import Point
 from bench.progress import Reporter
-from bench.results.files import write_atomically
+from bench.project import project_root
+from bench.selection.pick import BudgetError
 
 SPEED = "speed"
 """Of the fleet beside Flower, PyTorch and numpy: no study, for it has no arms."""
@@ -38,77 +38,132 @@ SPEED = "speed"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the studies and writes the page."""
-    parser = argparse.ArgumentParser(prog="python -m bench.claims", description="FTTE's claims on a simulated fleet")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--sweeps", action="store_true", help="every study")
-    which.add_argument("--studies", nargs="+", choices=[*STUDIES, SPEED], default=["headline", SPEED], metavar="NAME",
-                       help=f"of {', '.join([*STUDIES, SPEED])}; default: headline {SPEED}")  # fmt: skip
-    parser.add_argument("--experiment", type=Path, default=DEFAULT, help="default: the one that ships")
-    parser.add_argument("--seeds", type=int, help="so many of the experiment's seeds; default: as each study takes")
-    parser.add_argument("--output", type=Path, help="default: reports")
-    options = parser.parse_args(arguments)
+    options = _options(arguments)
+    folder = options.output or _usual_folder(options.experiment)
     studies = [*STUDIES, SPEED] if options.sweeps else options.studies
     try:
-        run(options.experiment, studies, options.seeds, options.output or output_folder().parent)
+        missing = run(options.experiment, studies, options.seeds, folder, lenient=options.sweeps)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped: what is done is kept, the same command goes on", file=sys.stderr)
         return 130
-    return 0
+    if missing:
+        print(f"error: the headline lacks {'; '.join(missing)}", file=sys.stderr)
+    return 1 if missing else 0
 
 
-def run(path: Path, studies: Sequence[str], seeds: int | None, folder: Path) -> None:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.claims", description="FTTE's claims on a simulated fleet",
+        epilog="Exit codes: 0 ok, 1 the headline lacks an arm, 2 usage or experiment, 3 folder or disk.",
+    )  # fmt: skip
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--sweeps", action="store_true", help="every study that the experiment has the arms for")
+    which.add_argument("--studies", nargs="+", choices=[*STUDIES, SPEED], default=["headline", SPEED], metavar="NAME",
+                       help=f"of {', '.join([*STUDIES, SPEED])}; default: headline {SPEED}")  # fmt: skip
+    parser.add_argument("--experiment", type=Path, default=DEFAULT, help="default: the one that ships")
+    parser.add_argument("--seeds", type=_count, metavar="N",
+                        help="at most so many of the experiment's; most studies take one")  # fmt: skip
+    parser.add_argument("--output", type=Path, metavar="FOLDER",
+                        help="default: reports, or reports/claims-NAME of another experiment NAME.toml")  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def _ships(path: Path) -> bool:
+    return path.resolve() == DEFAULT.resolve()
+
+
+def _usual_folder(path: Path) -> Path:
+    """One for each experiment, so that one's page does not take the place of another's."""
+    reports = project_root() / "reports"
+    return reports if _ships(path) else reports / f"claims-{path.stem}"
+
+
+def run(path: Path, studies: Sequence[str], seeds: int | None, folder: Path, *, lenient: bool = False) -> list[str]:
     """Carries out studies, in their order, and adds what they found to the folder's page.
 
+    Args:
+        path: of the experiment.
+        studies: by name, or SPEED.
+        seeds: at most so many.
+        folder: to write into.
+        lenient: leave out studies that the experiment lacks an arm for.
+
+    Returns:
+        What the headline lacks, if it was to be run.
+
     Raises:
-        ConfigError: the experiment is not well-formed, or an arm cannot be compiled.
-        InfrastructureError: PyTorch or Flower cannot be installed.
+        ConfigError: the experiment is not well-formed, lacks a study's arm, or an arm cannot be compiled.
+        InfrastructureError: the folder cannot be written or is in use, or PyTorch or Flower cannot be installed.
     """
     experiment = load_experiment(path)
-    (folder / "bench").mkdir(parents=True, exist_ok=True)
-    pages = _Pages(folder, experiment)
+    have = experiment.protocol.seeds
+    if seeds is not None and seeds > len(have):
+        raise ConfigError(f"--seeds {seeds}: {path} has {len(have)} (protocol.seeds)")
     reporter = Reporter()
-    scene = Scene(experiment.protocol, reporter.say)
-    with reporter:
-        for name in (name for name in STUDIES if name in studies):
-            pages.studies[name] = _study(name, experiment, scene, seeds, reporter)
-            pages.write()
-            reporter.say(f"{folder / 'claims.html'}: {name} is in it")
-    if SPEED in studies:
-        pages.speeds = fleet_speed.run(("mlp", "lenet-5"), fleet_speed.SIDES, fleet_speed.Effort(), batches=(1,))
-    pages.write()
+    wanted = _with_their_arms(path, experiment, studies, reporter if lenient else None)
+    command = "make claims" if _ships(path) else f"python -m bench.claims --experiment {shlex.quote(str(path))}"
+    with alone_in(folder):
+        pages = Pages(folder, experiment, command)
+        scene = Scene(experiment.protocol, reporter.say)
+        with reporter:
+            for name in wanted:
+                _add(name, experiment, scene, seeds, pages, reporter)
+                reporter.say(f"{folder / 'claims.html'}: {name} is in it")
+        if SPEED in studies:
+            pages.speeds = fleet_speed.run(("mlp", "lenet-5"), fleet_speed.SIDES, fleet_speed.Effort(), batches=(1,))
+        pages.write()
     print(f"{folder / 'claims.json'}, {folder / 'claims.html'}")
+    return _lacking(experiment, pages.studies["headline"]) if "headline" in wanted else []
 
 
-class _Pages:
-    """What was found so far, this time and before, of the same experiment."""
+def _with_their_arms(
+    path: Path, experiment: Experiment, studies: Sequence[str], reporter: Reporter | None
+) -> list[str]:
+    """Studies in their order. Raises ConfigError for one whose arm is absent, unless there is a reporter to tell."""
+    wanted = []
+    for name in (name for name in STUDIES if name in studies):
+        try:
+            STUDIES[name].check(experiment)
+        except ConfigError as error:
+            problem = f"{path}: study {name}: {error}"
+            if reporter is None:
+                raise ConfigError(problem) from error
+            reporter.say(f"{problem}: skipped")
+        else:
+            wanted.append(name)
+    return wanted
 
-    def __init__(self, folder: Path, experiment: Experiment) -> None:
-        self._folder = folder
-        self._experiment = experiment.model_dump(mode="json")
-        self._document = folder / "bench" / "claims_studies.json"
-        stored: dict[str, Any] = {}
-        if self._document.is_file():
-            stored = json.loads(self._document.read_text(encoding="utf-8"))
-        same = stored.get("experiment") == self._experiment
-        self.studies: dict[str, Any] = stored["studies"] if same else {}
-        self.speeds: dict[str, Any] | None = stored.get("speeds")
 
-    def write(self) -> None:
-        ordered = {name: self.studies[name] for name in STUDIES if name in self.studies}
-        content = {"experiment": self._experiment, "studies": ordered, "speeds": self.speeds}
-        write_document(self._document, "claims", content)
-        write_page(content, self._folder)
-        found = claims(ordered, self.speeds, self._experiment["protocol"]["dataset"])
-        write_atomically(self._folder / "claims.json", (json.dumps(found, indent=1) + "\n").encode())
+def _lacking(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
+    """Arms that the claims are about and that have no run."""
+    absent = [f"arm {arm}, which the experiment lacks" for arm in (BASELINE, OURS) if arm not in experiment.arms]
+    return absent + [f"{row['label']}, arm {row['arm']}: {row['problem']}" for row in rows if not row["runs"]]
+
+
+def _add(name: str, experiment: Experiment, scene: Scene, seeds: int | None, pages: Pages, reporter: Reporter) -> None:
+    """Carries out a study and writes what there is of it, also if a ConfigError then ends it."""
+    rows, problem = _study(name, experiment, scene, seeds, reporter)
+    if not pages.add(name, rows, finished=problem is None):
+        reporter.say(f"{name}: the page has it of more seeds, or of more runs, and keeps that")
+    pages.write()
+    if problem is not None:
+        raise problem
 
 
 def _study(
     name: str, experiment: Experiment, scene: Scene, seeds: int | None, reporter: Reporter
-) -> list[dict[str, Any]]:
-    """Rows, one for each case."""
+) -> tuple[list[dict[str, Any]], ConfigError | None]:
+    """Rows, one for each case, and what ended the study early."""
     study = STUDIES[name]
     cases = list(study.cases(experiment))
     runs: list[list[Run]] = [[] for _ in cases]
@@ -117,13 +172,20 @@ def _study(
     done = 0
     for seed in wanted:
         for index, case in enumerate(cases):
+            what = f"{case.label}, {case.name}, seed {seed}"
             try:
-                runs[index].append(_one(scene, case, seed, f"{case.label}, {case.name}, seed {seed}", reporter))
-            except ConfigError as error:  # not even the smallest group fits a budget: an answer, too
+                if index not in skipped:
+                    runs[index].append(_one(scene, case, seed, what, reporter))
+            except BudgetError as error:  # an answer, too
                 skipped[index] = str(error)
+                reporter.say(f"{name}: {case.label}, {case.name}: skipped: {error}")
+            except ConfigError as error:
+                problem = ConfigError(f"study {name}: {what}: {error}")
+                skipped[index] = str(error)
+                return [_row(scene, case, runs[i], skipped.get(i)) for i, case in enumerate(cases)], problem
             done += 1
             reporter.count(f"{name}: runs", done, len(cases) * len(wanted))
-    return [_row(scene, case, runs[i], skipped.get(i)) for i, case in enumerate(cases)]
+    return [_row(scene, case, runs[i], skipped.get(i)) for i, case in enumerate(cases)], None
 
 
 def _one(scene: Scene, case: Case, seed: int, what: str, reporter: Reporter) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -176,4 +177,6 @@ def _plots(rows: Sequence[Row], folder: Path) -> None:
             axis.set_ylabel("accuracy")
         if labels:
             figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-        figure.savefig(folder / "claims.png", dpi=160)
+        drawn = BytesIO()
+        figure.savefig(drawn, format="png", dpi=160)
+    write_atomically(folder / "claims.png", drawn.getvalue())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.compiler.differentiate import Dtype
 from bench.errors import ConfigError
-from bench.federation.settings import FederationSettings, parse_federation
+from bench.federation.settings import EVERYONE, FederationSettings, parse_federation, validate_federation
 
 DEFAULT = Path(__file__).parent.parent / "experiments" / "fleet" / "claims.toml"
 
@@ -40,7 +41,7 @@ class Protocol(_Strict):
     alpha: float = Field(gt=0)
     """Dirichlet's concentration; inf for identical mixtures."""
     straggler_share: _Share
-    slowdown: float = Field(ge=1)
+    slowdown: float = Field(ge=1, allow_inf_nan=False)
     fraction: float = Field(gt=0, le=1)
     local_steps: _Count
     board: str
@@ -72,14 +73,24 @@ class Arm(_Strict):
     """A deadline in turns of a client that is not slow."""
     federation: dict[str, Any]
 
+    @field_validator("federation")
+    @classmethod
+    def _well_formed(cls, section: dict[str, Any]) -> dict[str, Any]:
+        validate_federation(_with_clients(section, EVERYONE))
+        return section
+
     def settings(self, at_once: int, turn_s: float) -> FederationSettings:
         """With so many clients at a time, and what a turn takes. Raises ConfigError as parse_federation does."""
-        section = dict(self.federation)
-        key = "clients_per_round" if section.get("strategy") in ("fedavg", "fedprox") else "concurrency"
-        section.setdefault(key, at_once)
+        section = _with_clients(self.federation, at_once)
         if self.deadline_turns is not None:
             section.setdefault("deadline_s", self.deadline_turns * turn_s)
         return parse_federation(section)
+
+
+def _with_clients(section: Mapping[str, Any], clients: int) -> dict[str, Any]:
+    """So many work at a time unless the section says how many."""
+    key = "clients_per_round" if section.get("strategy") in ("fedavg", "fedprox") else "concurrency"
+    return {key: clients} | dict(section)
 
 
 class Experiment(_Strict):
@@ -87,16 +98,6 @@ class Experiment(_Strict):
 
     protocol: Protocol
     arms: dict[str, Arm] = Field(min_length=1)
-
-    @field_validator("arms")
-    @classmethod
-    def _well_formed(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
-        for name, arm in arms.items():
-            try:
-                arm.settings(1, 1.0)
-            except ConfigError as error:
-                raise ValueError(f"{name}: {error}") from error
-        return arms
 
     def varied(self, arms: dict[str, Arm] | None = None, **changes: Any) -> Experiment:
         """The same with another protocol, and other arms if given."""
@@ -107,9 +108,16 @@ class Experiment(_Strict):
 def load_experiment(path: Path = DEFAULT) -> Experiment:
     """Reads an experiment. Raises ConfigError that names the file and every wrong field."""
     try:
-        return Experiment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        experiment = Experiment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
         problems = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise ConfigError(f"{path}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error
+    for name, arm in experiment.arms.items():
+        try:
+            arm.settings(experiment.protocol.at_once, 1.0)
+        except ConfigError as error:
+            clients = experiment.protocol.at_once
+            raise ConfigError(f"{path}: arms.{name}, with {clients} clients at a time: {error}") from error
+    return experiment

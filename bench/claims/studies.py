@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.claims.protocol import Arm, Experiment, Protocol
+from bench.errors import ConfigError
 
 BASELINE = "fedavg"
 OURS = "ftte"
@@ -31,6 +34,15 @@ class Study:
     question: str
     cases: Callable[[Experiment], Iterator[Case]]
     seeds: Callable[[Experiment], tuple[int, ...]] = lambda e: e.protocol.seeds[:1]
+    needs: tuple[str, ...] = ()
+    """Arms that an experiment must have."""
+
+    def check(self, experiment: Experiment) -> None:
+        """That the experiment has its arms, and of strategies that can be varied so. Raises ConfigError."""
+        if absent := [f"arms.{arm}" for arm in self.needs if arm not in experiment.arms]:
+            raise ConfigError(f"needs {', '.join(absent)}, which the experiment lacks")
+        for _ in self.cases(experiment):
+            pass
 
 
 EIGHT_BITS = "8 bits an update"
@@ -120,17 +132,24 @@ STUDIES: Mapping[str, Study] = {
         _comparison,
         seeds=lambda e: e.protocol.seeds,
     ),
-    "weighting": Study("Weights of updates", "Does it matter that age and variance count?", _weighting),
+    "weighting": Study("Weights of updates", "Does it matter that age and variance count?", _weighting, needs=(OURS,)),
     "averaging": Study(
         "The model that is delivered",
         "The server's weights after a step, or their running mean, for each strategy: the FTTE-style arm has the mean.",
         _averaging,
+        needs=(BASELINE, "fedbuff", OURS),
     ),
-    "bits": Study("Bits of an update", "How few bits carry an update, and what does error feedback do?", _bits),
-    "budgets": Study("Memory budget", "What may be trained within how much SRAM, federation state included?", _budgets),
+    "bits": Study(
+        "Bits of an update", "How few bits carry an update, and what does error feedback do?", _bits, needs=(OURS,)
+    ),
+    "budgets": Study(
+        "Memory budget", "What may be trained within how much SRAM, federation state included?", _budgets, needs=(OURS,)
+    ),
     "scratch": Study("From scratch", "The same from random weights, without pretraining.", _scratch),
     "stragglers": Study("Stragglers", "How slow the slow are, and how many clients work at a time.", _stragglers),
-    "scaling": Study("Clients", "From ten clients to ten thousand, a tenth of them at work.", _scaling),
+    "scaling": Study(
+        "Clients", "From ten clients to ten thousand, a tenth of them at work.", _scaling, needs=(BASELINE, OURS)
+    ),
     "rates": Study(
         "Learning rates", "What the experiment file's rates were chosen from, at seed 0.", _rates, lambda _: (0,)
     ),
@@ -150,4 +169,8 @@ def _ours(label: str, e: Experiment, federation: Mapping[str, Any] | None = None
 
 
 def _changed(arm: Arm, **changes: Any) -> Arm:
-    return Arm.model_validate(arm.model_dump() | changes)
+    try:
+        return Arm.model_validate(arm.model_dump() | changes)
+    except ValidationError as error:  # the file's arm of this name is of another strategy
+        problems = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ConfigError("cannot vary the arm\n" + "\n".join(problems)) from error

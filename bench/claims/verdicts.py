@@ -111,7 +111,10 @@ def find(rows: Iterable[Row], label: str, arm: str) -> Row | None:
 
 
 def claims(
-    studies: Mapping[str, Sequence[Row]], speeds: Mapping[str, Any] | None, dataset: str
+    studies: Mapping[str, Sequence[Row]],
+    speeds: Mapping[str, Any] | None,
+    dataset: str,
+    command: str = "make claims",
 ) -> list[dict[str, Any]]:
     """One object for each claim that was run: `id, published, ours, unit, spread, dataset, command`, and `kind`.
 
@@ -119,10 +122,11 @@ def claims(
         studies: by name, as they were run; "headline" is looked at.
         speeds: the document of bench/benchmarks/fleet_speed.py, if there is one.
         dataset: that the studies are of.
+        command: that carries them out.
     """
     found = list(_of_headline(studies.get("headline", [])))
     for one in found:
-        one["dataset"] = dataset
+        one |= {"dataset": dataset, "command": command}
         if dataset != "fashion-mnist":
             one["id"] += "_" + dataset.replace("-", "_")
     return found + list(_of_speeds(speeds or {}))
@@ -163,7 +167,7 @@ def _of_speeds(speeds: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _claim(name: str, published: float | None, ours: float, unit: str, spread: float, kind: Kind) -> dict[str, Any]:
     return {"id": name, "published": published, "ours": round(ours, 3), "unit": unit, "spread": round(spread, 3),
-            "dataset": "", "command": "make claims", "kind": kind}  # fmt: skip
+            "dataset": "", "command": "", "kind": kind}  # fmt: skip
 
 
 def _pairs(base: Row, ours: Row) -> list[tuple[Run, Run]]:

@@ -7,17 +7,19 @@ them. The validated form is frozen, and its digest is what a journal is tied to:
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
 from bench.errors import ConfigError
 from bench.experiment.federation import FederationPlan, Update, check_section, federation_plan
+from bench.federation.settings import problems_of
 from bench.model.plan import Rule
 
-_STRATEGIES = ("fedavg", "fedprox", "fedasync", "fedbuff", "ftte")
 SHIPPED = Path(__file__).parent.parent / "experiments"
+Target = Literal["accuracy", "central_gap_points", "variant_gap_points"]
+_Limit = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -45,6 +47,12 @@ class Variant(_Section):
     """In place of the experiment's."""
     whole: bool = False
     """Parameters travel whole, whatever the experiment's `update` says."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Variant":
+        if self.whole and self.update is not None:
+            raise ValueError("whole = true and update contradict each other: leave one of them out")
+        return self
 
     def rate(self, round_: int) -> float:
         """Learning rate of a round, counted from 1."""
@@ -110,8 +118,8 @@ class Experiment(_Section):
     seed: int = Field(default=1, ge=0, lt=2**31)
     central: bool = True
     """Also train each variant centrally on the host-compiled engine, over as many samples, for comparison."""
-    targets: dict[str, float] = Field(default_factory=dict)
-    """Named limits that the run is checked against: accuracy, central_gap_points, variant_gap_points."""
+    targets: dict[Target, _Limit] = Field(default_factory=dict)
+    """Named limits that the run is checked against, see bench/experiment/summary.py."""
     model: Model
     data: Data
     train: Train
@@ -130,12 +138,15 @@ class Experiment(_Section):
 
     @model_validator(mode="after")
     def _variants_own(self) -> "Experiment":
+        problems: list[InitErrorDetails] = []
         for index, variant in enumerate(self.model.variants):
             if variant.federation is not None:
                 try:
                     check_section(self.section_of(variant))
                 except ValidationError as error:
-                    raise _of_variant(error, index) from error
+                    problems += problems_of(error, ("model", "variants", index, "federation"))
+        if problems:
+            raise ValidationError.from_exception_data("Experiment", problems)
         return self
 
     def section_of(self, variant: Variant) -> dict[str, Any]:
@@ -173,17 +184,6 @@ class Experiment(_Section):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-def _of_variant(error: ValidationError, index: int) -> ValidationError:
-    """The same problems, at the variant's place in the file."""
-    place = ("model", "variants", index, "federation")
-    details: list[InitErrorDetails] = [
-        {"type": PydanticCustomError(item["type"], "{text}", {"text": item["msg"]}), "loc": (*place, *item["loc"][-1:]),
-         "input": item["input"]}
-        for item in error.errors()
-    ]  # fmt: skip
-    return ValidationError.from_exception_data("Experiment", details)
-
-
 def find_experiment(name: str) -> Path:
     """Path of an experiment given by file or by the name of one that ships.
 
@@ -219,6 +219,6 @@ def load_experiment(name: str) -> Experiment:
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """Without the name of the strategy whose settings they are."""
-    parts = [str(part) for part in location if part not in _STRATEGIES]
+    """Without pydantic's mark of a key that is itself wrong."""
+    parts = [str(part) for part in location if part != "[key]"]
     return ".".join(parts) or "(whole file)"

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails
 
 from bench.errors import ConfigError
 from bench.federation.federated_run import Clock
-from bench.federation.settings import FederationSettings, FedProxSettings
+from bench.federation.settings import (
+    EVERYONE,
+    FederationSettings,
+    FedProxSettings,
+    parse_federation,
+    problems_of,
+    validate_federation,
+)
 from bench.federation.update_codec import CodecSettings
 
 _SYNCHRONOUS = ("fedavg", "fedprox")
-_EVERYONE = 1_000_000
-"""Stands for all clients while it is not known how many there are."""
-
-_ADAPTER: TypeAdapter[FederationSettings] = TypeAdapter(FederationSettings)
 
 
 class Update(BaseModel):
@@ -61,9 +65,14 @@ class FederationPlan:
 def check_section(section: Mapping[str, Any]) -> dict[str, Any]:
     """A section with its strategy said. Raises pydantic's ValidationError for each wrong field."""
     said = {"strategy": "fedavg"} | dict(section)
-    own = {key: said[key] for key in ("clock", "deadline_s") if key in said}
-    _OnRack.model_validate(own)
-    _ADAPTER.validate_python(_of_strategy(said, _EVERYONE))
+    problems: list[InitErrorDetails] = []
+    for check in (_on_rack, lambda section: validate_federation(_of_strategy(section, EVERYONE))):
+        try:
+            check(said)
+        except ValidationError as error:
+            problems += problems_of(error)
+    if problems:
+        raise ValidationError.from_exception_data("federation", problems)
     return said
 
 
@@ -71,10 +80,13 @@ def federation_plan(section: Mapping[str, Any], clients: int) -> FederationPlan:
     """What a section that was checked means for so many clients.
 
     Raises:
-        ConfigError: no engine can do what the strategy asks of its clients.
+        ConfigError: so many clients cannot do it, or no engine can do what the strategy asks of its clients.
     """
-    own = _OnRack.model_validate({key: section[key] for key in ("clock", "deadline_s") if key in section})
-    settings = _ADAPTER.validate_python(_of_strategy(section, clients))
+    try:
+        own = _on_rack(section)
+    except ValidationError as error:
+        raise ConfigError(f"federation: {error}") from error
+    settings = parse_federation(_of_strategy(section, clients))
     if isinstance(settings, FedProxSettings) and settings.mu > 0:
         raise ConfigError(
             f"federation.mu: is {settings.mu}, but no board adds FedProx's proximal term to its steps yet: "
@@ -83,6 +95,10 @@ def federation_plan(section: Mapping[str, Any], clients: int) -> FederationPlan:
     if own.clock == "wall":
         settings = settings.model_copy(update={"deadline_s": own.deadline_s})
     return FederationPlan(settings, own.clock, own.deadline_s)
+
+
+def _on_rack(section: Mapping[str, Any]) -> _OnRack:
+    return _OnRack.model_validate({key: section[key] for key in ("clock", "deadline_s") if key in section})
 
 
 def _of_strategy(section: Mapping[str, Any], clients: int) -> dict[str, Any]:

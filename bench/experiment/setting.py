@@ -18,7 +18,6 @@ from bench.data.shift import Shift
 from bench.errors import ConfigError
 from bench.experiment.cohort import Cohort, seat_clients
 from bench.experiment.config import Experiment, Variant, load_experiment
-from bench.federation.participation import Rounds
 from bench.federation.update_codec import UpdateCodec
 from bench.fleet.engine import Engine
 from bench.fleet.population import Pool
@@ -92,13 +91,7 @@ def prepare(
     experiment = load_experiment(name).instead(source, scheme)
     inventory = load_inventory(rack or _rack_path(experiment))
     entries = inventory.select(boards_of(experiment, inventory, given=rack is not None))
-    for variant in experiment.model.variants:
-        participation = experiment.federation_of(variant, len(entries)).settings.participation
-        if isinstance(participation, Rounds) and participation.min_clients > len(entries):
-            raise ConfigError(
-                f"{name}: variant {variant.name}: federation.min_clients is {participation.min_clients}, "
-                f"the rack has {len(entries)} boards"
-            )
+    _check_federations(name, experiment, len(entries))
     graph = _model(name, experiment)
     if graph.input_shape[2] != 1:
         raise ConfigError(
@@ -125,6 +118,20 @@ def prepare(
     if experiment.data.sensors:
         dataset = _through_sensors(dataset, list(cohort.shards.values()), experiment.seed)
     return Setting(experiment, inventory, entries, dataset, engines, cohort)
+
+
+def _check_federations(name: str, experiment: Experiment, boards: int) -> None:
+    """That so many boards can do what each variant asks. Raises ConfigError, naming file, variant and field."""
+    for variant in experiment.model.variants:
+        least = experiment.section_of(variant).get("min_clients", 1)
+        if least > boards:
+            raise ConfigError(
+                f"{name}: variant {variant.name}: federation.min_clients is {least}, the rack has {boards} boards"
+            )
+        try:
+            experiment.federation_of(variant, boards)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
 
 
 def _divide(experiment: Experiment, samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

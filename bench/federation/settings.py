@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bench.errors import ConfigError
 from bench.federation.core import Core, Limits, Stop
@@ -24,6 +25,9 @@ from bench.federation.strategies.fedavg import FedAvg
 from bench.federation.strategies.fedbuff import FedBuff
 from bench.federation.strategies.fedprox import FedProx
 from bench.federation.strategies.ftte import FORMULAS, Ftte
+
+EVERYONE = 1_000_000
+"""Stands for all clients while it is not known how many there are."""
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Exponent = Annotated[float, Field(ge=0, le=8)]  # so that no weight of an update leaves float64's range
@@ -185,10 +189,30 @@ _ADAPTER: TypeAdapter[FederationSettings] = TypeAdapter(FederationSettings)
 def parse_federation(section: Mapping[str, Any]) -> FederationSettings:
     """Validates a `[federation]` section. Raises ConfigError that names every wrong field."""
     try:
+        return validate_federation(section)
+    except ValidationError as error:
+        problems = [f"  {'.'.join(('federation', *map(str, item['loc'])))}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(f"{len(problems)} problem(s)\n" + "\n".join(problems)) from error
+
+
+def validate_federation(section: Mapping[str, Any]) -> FederationSettings:
+    """Validates a `[federation]` section. Raises pydantic's ValidationError with each problem at its field's place."""
+    try:
         return _ADAPTER.validate_python(dict(section))
     except ValidationError as error:
-        problems = [f"  federation.{_field(item['loc'])}: {item['msg']}" for item in error.errors()]
-        raise ConfigError(f"{len(problems)} problem(s)\n" + "\n".join(problems)) from error
+        problems = problems_of(error)
+        for problem in problems:
+            problem["loc"] = _field(problem["loc"])
+        raise ValidationError.from_exception_data("federation", problems) from error
+
+
+def problems_of(error: ValidationError, place: tuple[int | str, ...] = ()) -> list[InitErrorDetails]:
+    """An error's problems, at a place of a larger file."""
+    return [
+        {"type": PydanticCustomError(item["type"], "{text}", {"text": item["msg"]}), "loc": (*place, *item["loc"]),
+         "input": item["input"]}
+        for item in error.errors()
+    ]  # fmt: skip
 
 
 def make_core(settings: FederationSettings, weights: Vector, clients: Iterable[str], seed: int) -> Core:
@@ -203,6 +227,6 @@ def resume_core(settings: FederationSettings, state: Mapping[str, Any]) -> Core:
     return Core.from_state(state, strategy, participation, settings.stop, settings.limits, settings.average)
 
 
-def _field(location: tuple[int | str, ...]) -> str:
-    """Without the strategy's name, which comes first where there is one, and means the strategy itself where not."""
-    return ".".join(map(str, location[1:])) or ("settings" if location else "strategy")
+def _field(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Without the strategy's name, which comes first where there is one; where not, the strategy is wrong."""
+    return location[1:] if location else ("strategy",)

@@ -19,6 +19,10 @@ _TRIES = 4
 """At a subset that fits once it is linked: the first is all but always right."""
 
 
+class BudgetError(ConfigError):
+    """Not even the smallest group fits the budget: an answer, too, where budgets are compared."""
+
+
 @dataclass(frozen=True)
 class Pick:
     """A selection, its linked image, and the bytes that it takes with the federation's state."""
@@ -40,8 +44,10 @@ def pick(
     """The subset of greatest gain that takes at most `budget` bytes of a board's RAM, federation state included.
 
     Raises:
-        ConfigError: not even the smallest group fits.
+        BudgetError: not even the smallest group fits.
+        ConfigError: no group lowers the loss, or none has at most `most` parameters.
     """
+    _check_gains(graph, gains, most)
     smallest = min(groups_of(graph), key=lambda group: parameters(graph, group))
     small = _linked(graph, [smallest], manifest, dtype, step)
     own = small.compiled.plan
@@ -56,11 +62,31 @@ def pick(
         if taken <= budget:
             return Pick(found, planned, taken)
         allowed -= taken - budget
-    least = min(MemoryModel(graph, dtype, rest).bytes([group]) for group in groups_of(graph))
-    raise ConfigError(
-        f"model {graph.name}: no parameter group fits {budget} bytes of {manifest.env}'s RAM, or lowers the loss; the "
+    memory = MemoryModel(graph, dtype, rest)
+    least = min(memory.bytes([group]) for group in gains if _useful(graph, group, gains, most))
+    raise BudgetError(
+        f"model {graph.name}: no parameter group that lowers the loss fits {budget} bytes of {manifest.env}'s RAM; the "
         f"smallest takes about {least}: a larger budget, or a smaller model"
     )
+
+
+def _check_gains(graph: Graph, gains: Mapping[Group, float], most: int | None) -> None:
+    """That something is worth training, whatever the memory. Raises ConfigError."""
+    if not any(gain > 0 for gain in gains.values()):
+        raise ConfigError(
+            f"model {graph.name}: no parameter group lowers the loss when it is trained alone, so no budget helps: "
+            "more steps, another learning rate, or samples that the network does not know"
+        )
+    if not any(_useful(graph, group, gains, most) for group in gains):
+        least = min(parameters(graph, group) for group, gain in gains.items() if gain > 0)
+        raise ConfigError(
+            f"model {graph.name}: no parameter group that lowers the loss has at most {most} parameters; the smallest "
+            f"has {least}: allow a larger share"
+        )
+
+
+def _useful(graph: Graph, group: Group, gains: Mapping[Group, float], most: int | None) -> bool:
+    return gains[group] > 0 and (most is None or parameters(graph, group) <= most)
 
 
 def _linked(graph: Graph, groups: list[Group], manifest: BoardManifest, dtype: Dtype, step: Step) -> Planned:

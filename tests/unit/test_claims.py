@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.benchmarks.files import write_document
+from bench.claims import __main__ as command
 from bench.claims.__main__ import main
-from bench.claims.protocol import Experiment, load_experiment
-from bench.claims.runs import Run
+from bench.claims.pages import Pages, alone_in
+from bench.claims.protocol import DEFAULT, Experiment, load_experiment
+from bench.claims.runs import Run, run_arm
 from bench.claims.studies import BASELINE, OURS, STUDIES
 from bench.claims.verdicts import claims
-from bench.errors import ConfigError
+from bench.errors import ConfigError, InfrastructureError
 from bench.fleet.simulate import Point
+from bench.progress import Reporter
+from bench.selection.pick import BudgetError
 
 SMALL = """
 [protocol]
@@ -82,6 +88,11 @@ def test_each_study_varies_what_it_says_and_keeps_all_else() -> None:
     assert [case.label for case in unvaried] == ["4 bits, error feedback"]
 
 
+def test_a_round_may_wait_for_as_many_clients_as_work_at_a_time(small: Path) -> None:
+    small.write_text(SMALL.replace("rounds = 4", "rounds = 4, min_clients = 6"))
+    assert load_experiment(small).arms["fedavg"].federation["min_clients"] == 6
+
+
 def test_a_small_experiment_ends_in_a_page_and_is_not_run_twice(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +121,7 @@ def test_a_small_experiment_ends_in_a_page_and_is_not_run_twice(
     for one in claimed.values():
         assert {"id", "published", "ours", "unit", "spread", "dataset", "command"} <= set(one)
         assert isinstance(one["ours"], float)
+        assert one["command"] == f"python -m bench.claims --experiment {small}"
     bytes_of = [row["sram_total_bytes"] + row["sram_federation_bytes"] for row in first]
     assert claimed["memory_reduction"]["ours"] == pytest.approx(100 * (1 - bytes_of[1] / bytes_of[0]), abs=1e-3)
     assert (claimed["memory_reduction"]["published"], claimed["memory_reduction"]["unit"]) == (80, "%")
@@ -169,7 +181,10 @@ def test_speeds_are_claims_of_this_machine() -> None:
     ("old", "new", "named"),
     [
         ("clients = 12", "clients = 0", "protocol.clients"),
-        ('strategy = "ftte"', 'strategy = "nonesuch"', "ftte"),
+        ('strategy = "ftte"', 'strategy = "nonesuch"', "arms.ftte.federation.strategy: "),
+        ("buffer = 3", "buffer = 0", "arms.ftte.federation.buffer: "),
+        ("rounds = 4", "rounds = 4, min_clients = 7", "arms.fedavg, with 6 clients at a time: "),
+        ("slowdown = 10.0", "slowdown = inf", "protocol.slowdown: "),
         ("bits = 4", "bits = 3", "bits"),
         ("[protocol]", "[protocol", "small.toml"),
         ("target = 0.30", "", "protocol.target"),
@@ -193,3 +208,117 @@ def test_another_protocol_is_another_experiment() -> None:
     varied = experiment.varied(clients=10)
     assert isinstance(varied, Experiment)
     assert (varied.protocol.clients, varied.arms) == (10, experiment.arms)
+
+
+def headline(small: Path, out: Path) -> list[str]:
+    return ["--experiment", str(small), "--studies", "headline", "--seeds", "1", "--output", str(out)]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BudgetError("nothing fits 8 bytes"), 1, "Dirichlet 0.5, ftte: skipped: nothing fits 8 bytes"),
+        (ConfigError("no such layer"), 2, "error: study headline: Dirichlet 0.5, ftte, seed 1: no such layer"),
+    ],
+)
+def test_what_does_not_fit_is_skipped_aloud_and_all_else_ends_the_run(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    error: ConfigError, code: int, said: str,
+) -> None:  # fmt: skip
+    def failing(scene: Any, name: str, *others: Any) -> Run:
+        if name == OURS:
+            raise error
+        return run_arm(scene, name, *others)
+
+    monkeypatch.setattr(command, "run_arm", failing)
+    assert main(headline(small, tmp_path / "out")) == code
+    told = capsys.readouterr()
+    assert said in " ".join((told.out + told.err).split())
+    rows = json.loads((tmp_path / "out" / "bench" / "claims_studies.json").read_text())["studies"]["headline"]
+    assert (rows[0]["arm"], len(rows[0]["runs"])) == ("fedavg", 1), "what there is was written"
+    assert str(error) in (tmp_path / "out" / "claims.md").read_text()
+
+
+def test_a_study_names_the_arm_that_it_lacks(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--experiment", str(small), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--studies", "averaging"]) == 2
+    assert "study averaging: needs arms.fedbuff, which the experiment lacks" in capsys.readouterr().err
+    wanted = command._with_their_arms(small, load_experiment(small), list(STUDIES), Reporter())
+    assert wanted == [name for name in STUDIES if name != "averaging"]
+    assert "needs arms.fedbuff, which the experiment lacks: skipped" in " ".join(capsys.readouterr().err.split())
+    small.write_text(SMALL.replace('"ftte", buffer = 3', '"fedbuff", buffer = 3'))
+    assert main([*arguments, "--studies", "weighting"]) == 2
+    assert "study weighting: cannot vary the arm\n  federation.a: " in capsys.readouterr().err
+
+
+def test_a_headline_lacks_arms_that_are_absent_or_have_no_run(small: Path) -> None:
+    small.write_text(SMALL[: SMALL.index("[arms.ftte]")])
+    rows = [row_with("IID", "fedavg", [], 1000) | {"problem": "too large"}]
+    assert command._lacking(load_experiment(small), rows) == [
+        "arm ftte, which the experiment lacks", "IID, arm fedavg: too large",
+    ]  # fmt: skip
+
+
+def test_seeds_are_at_least_one_and_no_more_than_there_are(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--experiment", str(small), "--output", str(tmp_path / "out"), "--seeds"]
+    assert main([*arguments, "3"]) == 2
+    assert f"--seeds 3: {small} has 2" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "0"])
+
+
+def test_fewer_seeds_do_not_replace_a_fuller_study(small: Path, tmp_path: Path) -> None:
+    pages = Pages(tmp_path, load_experiment(small))
+    one = [row_with("IID", "fedavg", [run_with([0.5], 1)], 1000)]
+    both = [row_with("IID", "fedavg", [run_with([0.5], 1), run_with([0.5], 2)], 1000)]
+    wide = [*both, row_with("IID", "ftte", [run_with([0.5], 1)], 150)]
+    assert pages.add("headline", both, finished=True)
+    assert not pages.add("headline", one, finished=True)
+    assert pages.studies["headline"] == both
+    assert pages.add("headline", wide, finished=True)
+    assert not pages.add("headline", both, finished=False), "a run that was ended early"
+    assert pages.add("headline", both, finished=True), "an arm that fits no more"
+
+
+def test_one_run_at_a_time_writes_into_a_folder(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone_in(tmp_path / "out"):
+        assert main(headline(small, tmp_path / "out")) == 3
+    assert f"process {os.getpid()} writes its claims here" in capsys.readouterr().err
+    with alone_in(tmp_path / "out"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(headline(small, small / "out")) == 3
+    assert f"error: {small / 'out'}: cannot be written" in capsys.readouterr().err
+
+
+def test_a_document_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "claims.json"
+    write_document(path, "claims", {"a": 1})
+    old = path.read_text()
+    (tmp_path / f".claims.json.{os.getpid()}").mkdir()  # in the way of the new one
+    with pytest.raises(InfrastructureError, match=r"claims\.json: cannot be written"):
+        write_document(path, "claims", {"a": 2})
+    assert path.read_text() == old
+
+
+@pytest.mark.parametrize("damaged", ['{"studies": {"headl', "[]", "{}", '{"studies": {"headline": [{"runs": [{}]}]}}'])
+def test_damaged_studies_are_named_and_may_be_deleted(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: str
+) -> None:
+    document = tmp_path / "bench" / "claims_studies.json"
+    document.parent.mkdir()
+    document.write_text(damaged)
+    assert main(headline(small, tmp_path)) == 2
+    assert f"{document}: damaged" in capsys.readouterr().err
+    assert document.read_text() == damaged
+
+
+def test_another_experiment_has_a_folder_of_its_own(small: Path, project_root: Path) -> None:
+    assert command._usual_folder(DEFAULT) == project_root / "reports"
+    assert command._usual_folder(small) == project_root / "reports" / "claims-small"

@@ -6,7 +6,7 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.experiment.config import load_experiment
-from bench.experiment.setting import boards_of
+from bench.experiment.setting import boards_of, prepare
 from bench.federation.participation import Continuous, Rounds
 from bench.federation.update_codec import CodecSettings
 from bench.rack.inventory import load_inventory
@@ -80,7 +80,7 @@ def test_the_digest_changes_with_whatever_decides_the_result(tmp_path: Path) -> 
         ("alpha = 0.5", 'alpha = 0.5\nplacement = "cloud"', "data.placement"),
         ("deadline_s = 10.0", "", "federation.deadline_s"),
         ("rounds = 2", 'rounds = 2\nclock = "sun"', "federation.clock"),
-        ("rounds = 2", 'rounds = 2\nstrategy = "fedsgd"', "federation"),
+        ("rounds = 2", 'rounds = 2\nstrategy = "fedsgd"', "federation.strategy"),
         ("rounds = 2", 'rounds = 2\nstrategy = "ftte"\nbuffer = 0', "federation.buffer"),
         ("rounds = 2", 'rounds = 2\nstrategy = "fedbuff"\nmin_clients = 2', "federation.min_clients"),
         ("[train]", "[update]\nbits = 3\n[train]", "update.bits"),
@@ -91,6 +91,14 @@ def test_the_digest_changes_with_whatever_decides_the_result(tmp_path: Path) -> 
             "learning_rate_decay = 0.5\nfederation = {buffer = 2}",
             "model.variants.0.federation.buffer",
         ),
+        (
+            "learning_rate_decay = 0.5",
+            'learning_rate_decay = 0.5\nfederation = {strategy = "fedsgd"}',
+            "model.variants.0.federation.strategy",
+        ),
+        ("[train]", "[targets]\naccurracy = 0.8\n[train]", "targets.accurracy"),
+        ("[train]", "[targets]\naccuracy = nan\n[train]", "targets.accuracy"),
+        ("learning_rate_decay = 0.5", "whole = true\nupdate = {bits = 4}", "model.variants.0"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, find: str, replace: str, named: str) -> None:
@@ -104,6 +112,25 @@ def test_a_wrong_field_is_named(tmp_path: Path, find: str, replace: str, named: 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="2 problem"):
         load_experiment(write(tmp_path, GOOD.replace("alpha = 0.5", "alpha = 0.0").replace("rounds = 2", "rounds = 0")))
+    federation = GOOD.replace("rounds = 2\ndeadline_s = 10.0", "rounds = 0\nbuffer = 3\ndeadline_s = 0.0")
+    with pytest.raises(ConfigError, match="3 problem") as caught:
+        load_experiment(write(tmp_path, federation))
+    for field in ("rounds", "buffer", "deadline_s"):
+        assert f"  federation.{field}: " in str(caught.value)
+
+
+@pytest.mark.parametrize("more", ["", "clients_per_round = 9\n"])
+def test_more_clients_than_boards_cannot_be_waited_for(tmp_path: Path, project_root: Path, more: str) -> None:
+    path = write(tmp_path, GOOD.replace("rounds = 2", f"rounds = 2\n{more}min_clients = 9"))
+    with pytest.raises(ConfigError) as caught:
+        prepare(path, project_root / "hosts" / "virtual.yaml")
+    assert str(caught.value).startswith(f"{path}: variant int8: federation.min_clients is 9, the rack has ")
+
+
+def test_what_so_many_clients_cannot_do_is_a_mistake_in_the_file(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD.replace("rounds = 2", "rounds = 2\nmin_clients = 9")))
+    with pytest.raises(ConfigError, match=r"variant int8: .*\n.*min_clients \(9\) is above clients_per_round \(5\)"):
+        experiment.federation_of(experiment.model.variants[0], clients=5)
 
 
 def test_variants_have_names_of_their_own(tmp_path: Path) -> None:

@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import cli
 from bench.compiler.compile import Settings, compile_graph, random_calibration
 from bench.compiler.scheme import choose
 from bench.data.shift import Shift
+from bench.errors import ConfigError
 from bench.model.graph import Graph
 from bench.model.zoo import load_zoo
+from bench.rack.manifest import load_manifest
 from bench.selection.contribution import Task, contributions
 from bench.selection.groups import Group, groups_of, parameters, scheme_of
+from bench.selection.pick import BudgetError, pick
 from bench.selection.search import MemoryModel, search
 
 
@@ -151,3 +155,37 @@ def test_what_cannot_be_chosen_from_is_refused(arguments: list[str], said: str) 
     code, document = run_choose(*arguments)
     assert code == 2
     assert said in document["error"]["message"]
+
+
+def test_a_budget_that_is_too_small_is_told_apart_from_gains_that_are_none(demo: Graph) -> None:
+    board, groups = load_manifest("b_l475e_iot01a"), groups_of(demo)
+    with pytest.raises(ConfigError, match="no parameter group lowers the loss") as caught:
+        pick(demo, dict.fromkeys(groups, 0.0), board, 100_000)
+    assert not isinstance(caught.value, BudgetError)
+    with pytest.raises(ConfigError, match="has at most 1 parameters; the smallest has 10") as caught:
+        pick(demo, dict.fromkeys(groups, 1.0), board, 100_000, most=1)
+    assert not isinstance(caught.value, BudgetError)
+    with pytest.raises(BudgetError, match="fits 100 bytes of b_l475e_iot01a's RAM; the smallest takes about"):
+        pick(demo, dict.fromkeys(groups, 1.0), board, 100)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (["--env", "nonesuch"], "nonesuch"),
+        (["--budget", "0"], "--budget 0"),
+        (["--most", "101"], "--most 101"),
+        (["--most", "nan"], "--most nan"),
+        (["--steps", "0"], "--steps 0"),
+        (["--output", "/nonesuch/w.toml"], "/nonesuch/w.toml"),
+    ],
+)
+def test_what_choose_cannot_do_is_refused_before_the_long_work(
+    wrong: list[str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def long_work(*_: object, **__: object) -> None:
+        raise AssertionError("began")
+
+    monkeypatch.setattr("bench.verbs_choose.load_model", long_work)
+    assert cli.main(["choose", "demo-cnn", *wrong]) == 2
+    assert named in capsys.readouterr().err
