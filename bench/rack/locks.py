@@ -28,7 +28,7 @@ from typing import Self
 from bench.errors import InfrastructureError
 
 _RECORD_BYTES = 4096
-_PROBED_S = 0.2  # longer than anyone takes to look who holds a lock
+_PROBED_S = 0.8  # longer than several take to look who holds a lock, on a busy machine
 
 
 class BoardInUseError(InfrastructureError):
