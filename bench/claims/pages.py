@@ -103,7 +103,6 @@ def _stored(path: Path) -> dict[str, Any]:
         for rows in stored["studies"].values():
             for run in (run for row in rows for run in row["runs"]):
                 stored_run(run)
-        stored.get("speeds")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path}: damaged, or not written by this command ({type(error).__name__}: {error}): delete it and run the "

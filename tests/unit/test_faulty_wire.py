@@ -6,10 +6,10 @@ import itertools
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loop_time import run_for
 
 from bench.errors import ConfigError, InfrastructureError
 from bench.link.frame import Frame
@@ -22,19 +22,6 @@ from bench.virtual.loop import Loop
 
 SENT = bytes(range(200))
 FRAME = Frame(5, 0x11, 7, b"payload").encode()
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
-def run_for(loop: Loop, seconds: float) -> None:
-    loop._stopped = False
-    loop.call_later(seconds, loop.stop)
-    loop.run()
 
 
 def carried(loop: Loop, fault: Fault, parts: int = 1) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tty
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loop_time import run_for
 
 from bench.errors import ConfigError
 from bench.virtual import serial_line
@@ -16,19 +16,6 @@ from bench.virtual.lifetime import DirectoryLock, port_holder
 from bench.virtual.loop import Loop
 from bench.virtual.serial_line import Outlet, SerialLine, Wire
 from bench.virtual.spec import VirtualBoardSpec
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
-def run_for(loop: Loop, seconds: float) -> None:
-    loop._stopped = False
-    loop.call_later(seconds, loop.stop)
-    loop.run()
 
 
 def test_timers_run_in_order_and_can_be_cancelled(loop: Loop) -> None:
