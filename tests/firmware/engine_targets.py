@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.benchmarks.cortex import FIRMWARE, Argument, CoreTarget
-from bench.fleet.engine import compile_shared
+from bench.fleet.engine import compile_shared, for_host
 
 __all__ = ["BOARD_OF_CORE", "FIRMWARE", "Argument", "CoreTarget", "HostTarget", "Target"]
 
@@ -28,10 +28,11 @@ class Target(Protocol):
 
 
 class HostTarget:
-    """`files` compiled for the host, as the fleet compiles the engine."""
+    """`files` compiled for the host, as the fleet compiles the engine; `made`: with the kernels made for the host."""
 
-    def __init__(self, name: str, files: Sequence[Path]) -> None:
-        self._library = ctypes.CDLL(str(compile_shared(files, FIRMWARE, f"probe-{name}")))
+    def __init__(self, name: str, files: Sequence[Path], *, made: bool = False) -> None:
+        files = for_host(files) if made else files
+        self._library = ctypes.CDLL(str(compile_shared(files, FIRMWARE, f"probe-{name}{'-host' if made else ''}")))
 
     def call(self, name: str, *arguments: Argument) -> int:
         function = getattr(self._library, name)

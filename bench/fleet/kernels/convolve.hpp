@@ -73,20 +73,18 @@ void pack(const Stored* weights, int32_t size, int32_t channels, int32_t width, 
   }
 }
 
-// Sums of kPositions windows that begin at `windows` and kVectors * kLanes channels.
-template <int32_t kPositions, int32_t kVectors, class T, class Stored>
+// Sums of kPositions windows that begin at `windows` and kWidth channels.
+template <int32_t kPositions, int32_t kWidth, class T, class Stored>
 [[gnu::always_inline]] inline void add_runs(const Runs<Stored>& runs, int32_t map_row,
                                             const T* const (&windows)[kPositions], const T* packed,
-                                            Vector<T> (&sum)[kPositions][kVectors]) {
+                                            Line<T, kWidth> (&sum)[kPositions]) {
   for (int32_t row = 0; row < runs.rows; ++row) {
     for (int32_t column = 0; column < runs.columns; ++column) {
       const int32_t begin = runs.first + row * map_row + column * runs.column;
       const int32_t end = begin + runs.length;
-      for (int32_t i = begin; i < end; ++i, packed += kVectors * kLanes) {
-        for (int32_t p = 0; p < kPositions; ++p) {
-          const Vector<T> shared = all<T>(windows[p][i]);
-          for (int32_t v = 0; v < kVectors; ++v) sum[p][v] += shared * load<T>(packed + v * kLanes);
-        }
+      for (int32_t i = begin; i < end; ++i, packed += kWidth) {
+        const auto weights = Line<T, kWidth>::of(packed);
+        for (int32_t p = 0; p < kPositions; ++p) sum[p].add(windows[p][i], weights);
       }
     }
   }
@@ -101,9 +99,8 @@ struct Block {
   int32_t first, channels;
 };
 
-template <int32_t kPositions, int32_t kVectors, class T, class Stored, class Take>
+template <int32_t kPositions, int32_t kWidth, class T, class Stored, class Take>
 void sums_of(const Conv2dShape& s, const Map<T>& map, const Block<T, Stored>& block, const Take& take) {
-  constexpr int32_t kWidth = kVectors * kLanes;
   const int32_t positions = s.positions();
   int32_t oy = 0;
   int32_t ox = 0;
@@ -117,16 +114,14 @@ void sums_of(const Conv2dShape& s, const Map<T>& map, const Block<T, Stored>& bl
         ++oy;
       }
     }
-    Vector<T> sum[kPositions][kVectors];
-    for (int32_t p = 0; p < kPositions; ++p) {
-      for (int32_t v = 0; v < kVectors; ++v) sum[p][v] = load<T>(block.bias + v * kLanes);
-    }
+    Line<T, kWidth> sum[kPositions];
+    for (int32_t p = 0; p < kPositions; ++p) sum[p] = Line<T, kWidth>::of(block.bias);
     const Runs<Stored>& trained = block.parts[0];
-    add_runs<kPositions, kVectors>(trained, map.row, windows, block.packed, sum);
-    add_runs<kPositions, kVectors>(block.parts[1], map.row, windows, block.packed + trained.size() * kWidth, sum);
+    add_runs(trained, map.row, windows, block.packed, sum);
+    add_runs(block.parts[1], map.row, windows, block.packed + trained.size() * kWidth, sum);
     for (int32_t p = 0; p < count; ++p) {
       T sums[kWidth];
-      for (int32_t v = 0; v < kVectors; ++v) store<T>(sums + v * kLanes, sum[p][v]);
+      sum[p].to(sums);
       take(first + p, block.first, sums, Width<kWidth>{}, block.channels);
     }
   }
@@ -134,13 +129,13 @@ void sums_of(const Conv2dShape& s, const Map<T>& map, const Block<T, Stored>& bl
 
 // As many positions as leave registers for the weights; a layer of one position has wider blocks instead.
 template <class T, class Stored, class Take>
-void block_of(const Conv2dShape& s, const Map<T>& map, int32_t vectors, const Block<T, Stored>& block,
-              const Take& take) {
+void block_of(const Conv2dShape& s, const Map<T>& map, int32_t width, const Block<T, Stored>& block, const Take& take) {
   if (s.positions() == 1) {
-    if (vectors == 4) return sums_of<1, 4>(s, map, block, take);
-    return vectors == 2 ? sums_of<1, 2>(s, map, block, take) : sums_of<1, 1>(s, map, block, take);
+    if (width == 32) return sums_of<1, 32>(s, map, block, take);
+    return width == 16 ? sums_of<1, 16>(s, map, block, take) : sums_of<1, 8>(s, map, block, take);
   }
-  return vectors == 2 ? sums_of<6, 2>(s, map, block, take) : sums_of<8, 1>(s, map, block, take);
+  constexpr int32_t kPositions = kMostLanes == 16 ? 8 : 6;
+  return width == 16 ? sums_of<kPositions, 16>(s, map, block, take) : sums_of<8, 8>(s, map, block, take);
 }
 
 // take(position, first channel, sums, Width<n>, valid): the sums of n channels, of which `valid` are the layer's, for
@@ -150,10 +145,10 @@ template <class T, class Stored, class BiasOf, class Take>
 void convolve(const Conv2dShape& shape, const Stored* x, const Weights<Stored>& weights, const BiasOf& bias_of,
               const Take& take) {
   thread_local Scratch packed_scratch;
-  const int32_t widest = shape.positions() == 1 ? 4 : 2;
+  const int32_t widest = shape.positions() == 1 ? 4 * kLanes : 2 * kLanes;
   const int32_t group_in = shape.group_in();
   const int32_t group_out = shape.group_out();
-  T* const packed = packed_scratch.of<T>(widest * kLanes * shape.taps() * group_in);
+  T* const packed = packed_scratch.of<T>(widest * shape.taps() * group_in);
   const Map<T> map = padded<T>(shape, x);
   for (int32_t group = 0; group < shape.groups; ++group) {
     const Runs<Stored> parts[] = {
@@ -161,8 +156,7 @@ void convolve(const Conv2dShape& shape, const Stored* x, const Weights<Stored>& 
         runs_of(shape, weights.frozen, group, weights.trained_in, group_in - weights.trained_in)};
     for (int32_t first = 0; first < group_out;) {
       const int32_t left = group_out - first;
-      const int32_t vectors = left > 2 * kLanes ? widest : left > kLanes ? 2 : 1;
-      const int32_t width = vectors * kLanes;
+      const int32_t width = left > 2 * kLanes ? widest : left > kLanes ? 2 * kLanes : kLanes;
       const int32_t channels = left < width ? left : width;
       T* to = packed;
       for (const Runs<Stored>& part : parts) {
@@ -172,7 +166,7 @@ void convolve(const Conv2dShape& shape, const Stored* x, const Weights<Stored>& 
       T biases[4 * kLanes] = {};
       const int32_t channel = group * group_out + first;
       for (int32_t c = 0; c < channels; ++c) biases[c] = bias_of(channel + c);
-      block_of(shape, map, vectors, Block<T, Stored>{parts, packed, biases, channel, channels}, take);
+      block_of(shape, map, width, Block<T, Stored>{parts, packed, biases, channel, channels}, take);
       first += channels;
     }
   }

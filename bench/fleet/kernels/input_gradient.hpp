@@ -140,24 +140,28 @@ Part<T> part_of(const Stored* weights, int32_t channels, int32_t count) {
   return {padded, row, channels};
 }
 
+// Columns [first, ...) of gy times the matrix [out_c][n], kLines lines at once; returns the first that is left.
+template <int32_t kLines, class T, class Stored>
+int32_t dense_columns(const Conv2dShape& s, const T* gy, const Stored* weights, int32_t n, int32_t first, T* gx) {
+  constexpr int32_t kWidth = 2 * kLanes;
+  for (; first + kLines * kWidth <= n; first += kLines * kWidth) {
+    Line<T, kWidth> sum[kLines];
+    for (int32_t o = 0; o < s.out_c; ++o) {
+      const Stored* const row = weights + o * n + first;
+      for (int32_t l = 0; l < kLines; ++l) sum[l].add(gy[o], Line<T, kWidth>::of(row + l * kWidth));
+    }
+    for (int32_t l = 0; l < kLines; ++l) sum[l].to(gx + first + l * kWidth);
+  }
+  return first;
+}
+
 // One output position whose window is the whole input: gx = gy times the matrix [out_c][n].
 template <class T, class Stored>
 void dense_gradient(const Conv2dShape& s, const T* gy, const Stored* weights, int32_t n, T* gx) {
-  constexpr int32_t kVectors = 8;
   int32_t first = 0;
-  for (; first + kVectors * kLanes <= n; first += kVectors * kLanes) {
-    Vector<T> sum[kVectors] = {};
-    for (int32_t o = 0; o < s.out_c; ++o) {
-      const Vector<T> shared = all<T>(gy[o]);
-      for (int32_t v = 0; v < kVectors; ++v) sum[v] += shared * load<T>(weights + o * n + first + v * kLanes);
-    }
-    for (int32_t v = 0; v < kVectors; ++v) store<T>(gx + first + v * kLanes, sum[v]);
-  }
-  for (; first + kLanes <= n; first += kLanes) {
-    Vector<T> sum{};
-    for (int32_t o = 0; o < s.out_c; ++o) sum += all<T>(gy[o]) * load<T>(weights + o * n + first);
-    store<T>(gx + first, sum);
-  }
+  if constexpr (kMostLanes == 2 * kLanes) first = dense_columns<12>(s, gy, weights, n, first, gx);
+  first = dense_columns<4>(s, gy, weights, n, first, gx);
+  first = dense_columns<1>(s, gy, weights, n, first, gx);
   for (; first < n; ++first) {
     T sum{0};
     for (int32_t o = 0; o < s.out_c; ++o) sum += gy[o] * static_cast<T>(weights[o * n + first]);
@@ -179,25 +183,40 @@ Canvas<T> canvas_of(const Conv2dShape& s) {
   const int32_t height = (s.out_h - 1) * s.stride_h + s.kernel_h;
   const int32_t columns = width > s.pad_left + s.in_w ? width : s.pad_left + s.in_w;
   const int32_t rows = height > s.pad_top + s.in_h ? height : s.pad_top + s.in_h;
-  const int32_t row = columns * s.in_c + kLanes;
+  const int32_t row = columns * s.in_c + 2 * kLanes;
   T* const at = scratch.of<T>(rows * row);
   std::memset(at, 0, sizeof(T) * static_cast<size_t>(rows * row));
   return {at, row};
 }
 
-// Adds one output's part to kVectors vectors of a window's row; only the first `valid` lanes of the last are its own.
-template <int32_t kVectors, class T>
-void add_row(const Conv2dShape& s, const T* slope, const T* weights, int32_t step, int32_t valid, T* gx) {
-  constexpr Vector<int32_t> kLane = {0, 1, 2, 3, 4, 5, 6, 7};
-  Vector<T> sum[kVectors];
-  for (int32_t v = 0; v < kVectors; ++v) sum[v] = load<T>(gx + v * kLanes);
-  const Vector<T> last = sum[kVectors - 1];
-  for (int32_t o = 0; o < s.out_c; ++o, weights += step) {
-    const Vector<T> shared = all<T>(slope[o]);
-    for (int32_t v = 0; v < kVectors; ++v) sum[v] += shared * load<T>(weights + v * kLanes);
+// Adds one output's part to kRows rows of its window, of each kWidth elements from `to` on, of which the first `valid`
+// are the row's own: the rest stays as it is.
+template <int32_t kRows, int32_t kWidth, class T>
+void add_rows(const Conv2dShape& s, const T* slope, const T* weights, int32_t weights_row, int32_t valid, T* to,
+              int32_t to_row) {
+  Line<T, kWidth> sum[kRows];
+  for (int32_t r = 0; r < kRows; ++r) sum[r] = Line<T, kWidth>::of(to + r * to_row);
+  for (int32_t o = 0; o < s.out_c; ++o, weights += s.kernel_h * weights_row) {
+    for (int32_t r = 0; r < kRows; ++r) sum[r].add(slope[o], Line<T, kWidth>::of(weights + r * weights_row));
   }
-  sum[kVectors - 1] = kLane < all<int32_t>(valid) ? sum[kVectors - 1] : last;
-  for (int32_t v = 0; v < kVectors; ++v) store<T>(gx + v * kLanes, sum[v]);
+  for (int32_t r = 0; r < kRows; ++r) sum[r].first_to(valid, to + r * to_row);
+}
+
+// Of all rows of an output's window, the elements from `to` on, as many rows at once as there are registers for.
+template <int32_t kWidth, class T>
+void add_window(const Conv2dShape& s, const T* slope, const T* weights, int32_t weights_row, int32_t valid, T* to,
+                int32_t to_row) {
+  constexpr int32_t kMost = kWidth <= kMostLanes ? 5 : 3;
+  int32_t row = 0;
+  for (; row + kMost <= s.kernel_h; row += kMost) {
+    add_rows<kMost, kWidth>(s, slope, weights + row * weights_row, weights_row, valid, to + row * to_row, to_row);
+  }
+  for (; row + 2 <= s.kernel_h; row += 2) {
+    add_rows<2, kWidth>(s, slope, weights + row * weights_row, weights_row, valid, to + row * to_row, to_row);
+  }
+  for (; row < s.kernel_h; ++row) {
+    add_rows<1, kWidth>(s, slope, weights + row * weights_row, weights_row, valid, to + row * to_row, to_row);
+  }
 }
 
 // With few channels lanes would be idle, or sums too few at once to hide an addition's latency. Rows of the kernel are
@@ -207,26 +226,16 @@ void scatter(const Conv2dShape& s, const T* gy, const Stored* weights, T* gx) {
   const int32_t length = s.kernel_w * s.in_c;
   const Part<T> part = part_of<T>(weights, length, s.out_c * s.kernel_h);
   const Canvas<T> canvas = canvas_of<T>(s);
-  const int32_t step = s.kernel_h * part.row;
   for (int32_t oy = s.out_h; oy-- > 0;) {
     for (int32_t ox = s.out_w; ox-- > 0;) {
       const T* const slope = gy + (oy * s.out_w + ox) * s.out_c;
-      for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
-        T* to = canvas.at + (oy * s.stride_h + ky) * canvas.row + ox * s.stride_w * s.in_c;
-        const T* row = part.weights + ky * part.row;
-        int32_t left = length;
-        for (; left > 4 * kLanes; left -= 4 * kLanes, to += 4 * kLanes, row += 4 * kLanes) {
-          add_row<4>(s, slope, row, step, kLanes, to);
-        }
-        if (left > 3 * kLanes) {
-          add_row<4>(s, slope, row, step, left - 3 * kLanes, to);
-        } else if (left > 2 * kLanes) {
-          add_row<3>(s, slope, row, step, left - 2 * kLanes, to);
-        } else if (left > kLanes) {
-          add_row<2>(s, slope, row, step, left - kLanes, to);
-        } else {
-          add_row<1>(s, slope, row, step, left, to);
-        }
+      T* const window = canvas.at + oy * s.stride_h * canvas.row + ox * s.stride_w * s.in_c;
+      int32_t first = 0;
+      for (; length - first > kLanes; first += 2 * kLanes) {
+        add_window<2 * kLanes>(s, slope, part.weights + first, part.row, length - first, window + first, canvas.row);
+      }
+      if (first < length) {
+        add_window<kLanes>(s, slope, part.weights + first, part.row, length - first, window + first, canvas.row);
       }
     }
   }
@@ -245,14 +254,13 @@ void input_gradient(const Conv2dShape& shape, const T* gy, const Weights<Stored>
   const int32_t trained = weights.trained_in;
   const int32_t frozen = group_in - trained;
   const int32_t count = group_out * shape.taps();
-  const bool one_part = shape.groups == 1 && (trained == 0 || frozen == 0);
-  const Stored* const whole = frozen == 0 ? weights.trained : weights.frozen;
+  const bool one_part = in_one_part(shape, weights);
   if (one_part && covers_input(shape)) {
-    dense_gradient(shape, gy, whole, shape.in_size(), gx);
+    dense_gradient(shape, gy, whole(weights), shape.in_size(), gx);
     return;
   }
   if (one_part && group_in <= kLanes && shape.kernel_w > 1) {
-    scatter(shape, gy, whole, gx);
+    scatter(shape, gy, whole(weights), gx);
     return;
   }
   for (int32_t group = 0; group < shape.groups; ++group) {

@@ -1,42 +1,107 @@
-// Eight numbers at a time, by the compiler's vectors: the widest registers that it has are used.
+// Eight or sixteen numbers at a time, by the compiler's vectors.
 //
 // The host's kernels compute each sum in the order of the general ones, so they give the same bits: lanes hold
 // different sums, never parts of one.
 #pragma once
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace ftte::host {
 
 constexpr int32_t kLanes = 8;
+#ifdef __AVX512F__
+constexpr int32_t kMostLanes = 16;  // of a register
+#else
+constexpr int32_t kMostLanes = kLanes;
+#endif
 
-template <class T>
+template <class T, int32_t kCount>
 struct Lanes {
-  typedef T Vector __attribute__((vector_size(kLanes * sizeof(T))));
+  typedef T Vector __attribute__((vector_size(kCount * sizeof(T))));
 };
-template <class T>
-using Vector = typename Lanes<T>::Vector;
+template <class T, int32_t kCount = kLanes>
+using Vector = typename Lanes<T, kCount>::Vector;
 
-// Eight neighbours, as numbers of type T.
-template <class T, class Stored>
-[[gnu::always_inline]] inline Vector<T> load(const Stored* from) {
-  Vector<Stored> lanes;
+// Neighbours, as numbers of type T.
+template <class T, int32_t kCount = kLanes, class Stored>
+[[gnu::always_inline]] inline Vector<T, kCount> load(const Stored* from) {
+#ifdef __AVX2__
+  // GCC 12 would widen bytes one by one.
+  if constexpr (std::is_same_v<T, int32_t> && std::is_same_v<Stored, int8_t>) {
+    __m128i bytes;
+    if constexpr (kCount == kLanes) {
+      bytes = _mm_loadu_si64(from);
+      return (Vector<T, kCount>)_mm256_cvtepi8_epi32(bytes);
+    } else {
+      bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+      return (Vector<T, kCount>)_mm512_cvtepi8_epi32(bytes);
+    }
+  }
+#endif
+  Vector<Stored, kCount> lanes;
   std::memcpy(&lanes, from, sizeof lanes);
-  return __builtin_convertvector(lanes, Vector<T>);
+  return __builtin_convertvector(lanes, Vector<T, kCount>);
 }
 
-template <class T>
-[[gnu::always_inline]] inline void store(T* to, Vector<T> lanes) {
+template <class T, int32_t kCount = kLanes>
+[[gnu::always_inline]] inline void store(T* to, Vector<T, kCount> lanes) {
   std::memcpy(to, &lanes, sizeof lanes);
 }
 
-template <class T>
-[[gnu::always_inline]] inline Vector<T> all(T value) {
-  return Vector<T>{} + value;
+template <class T, int32_t kCount = kLanes>
+[[gnu::always_inline]] inline Vector<T, kCount> all(T value) {
+  return value - Vector<T, kCount>{};  // x - 0 is x, a zero's sign included: the compiler keeps the broadcast alone
 }
 
 constexpr int32_t up_to_lanes(int32_t n) { return (n + kLanes - 1) & ~(kLanes - 1); }
+
+// 0, 1, 2 ...
+template <int32_t kCount>
+[[gnu::always_inline]] inline Vector<int32_t, kCount> numbered() {
+  Vector<int32_t, kCount> numbers = {0, 1, 2, 3, 4, 5, 6, 7};
+  if constexpr (kCount == 16) numbers = Vector<int32_t, kCount>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return numbers;
+}
+
+// kWidth numbers beside each other, in as few registers as hold them.
+template <class T, int32_t kWidth>
+class Line {
+  static constexpr int32_t kEach = kWidth < kMostLanes ? kWidth : kMostLanes;
+
+ public:
+  static constexpr int32_t kVectors = kWidth / kEach;  // registers
+
+  template <class Stored>
+  [[gnu::always_inline]] static Line of(const Stored* from) {
+    Line line;
+    for (int32_t v = 0; v < kVectors; ++v) line.vector_[v] = load<T, kEach>(from + v * kEach);
+    return line;
+  }
+  // this += shared * factor, lane by lane.
+  [[gnu::always_inline]] void add(T shared, const Line& factor) {
+    for (int32_t v = 0; v < kVectors; ++v) vector_[v] += all<T, kEach>(shared) * factor.vector_[v];
+  }
+  [[gnu::always_inline]] void to(T* to) const {
+    for (int32_t v = 0; v < kVectors; ++v) store<T, kEach>(to + v * kEach, vector_[v]);
+  }
+  // The first `count` alone; the rest stays as it is.
+  [[gnu::always_inline]] void first_to(int32_t count, T* to) const {
+    for (int32_t v = 0; v < kVectors; ++v) {
+      const Vector<T, kEach> kept = load<T, kEach>(to + v * kEach);
+      const auto own = numbered<kEach>() < all<int32_t, kEach>(count - v * kEach);
+      store<T, kEach>(to + v * kEach, own ? vector_[v] : kept);
+    }
+  }
+
+ private:
+  Vector<T, kEach> vector_[kVectors] = {};
+};
 
 // to[j][i] = from[i][j], 8 x 8; rows of `from` and `to` begin `from_row` and `to_row` elements apart.
 template <class T, class Stored>

@@ -12,7 +12,7 @@ namespace ftte::host {
 
 inline constexpr int32_t kElementsAtOnce = 8;  // elements of a window at once
 
-// Gradients of the outputs, [position][row], rows with room for whole vectors.
+// Gradients of the outputs, [position][row], with room for a whole vector from every element on.
 template <class T>
 struct Slopes {
   const T* at;
@@ -25,13 +25,10 @@ Slopes<T> slopes_of(const Conv2dShape& s, const Stored* gy) {
     if (s.groups == 1 && s.out_c % kLanes == 0) return {gy, s.out_c};
   }
   thread_local Scratch scratch;
-  const int32_t row = s.out_c + kLanes;  // the last group's vectors reach beyond it
-  T* const padded = scratch.of<T>(s.positions() * row);
-  for (int32_t p = 0; p < s.positions(); ++p) {
-    widen(gy + p * s.out_c, s.out_c, padded + p * row);
-    store<T>(padded + p * row + s.out_c, Vector<T>{});
-  }
-  return {padded, row};
+  T* const copy = scratch.of<T>(s.out_size() + kLanes);  // the last group's vectors reach beyond the last row
+  widen(gy, s.out_size(), copy);
+  store<T>(copy + s.out_size(), Vector<T>{});
+  return {copy, s.out_c};
 }
 
 // Elements of a kernel's row that are summed at once: where each lies from the row's window on, and for which outputs
@@ -51,18 +48,17 @@ struct Elements {
   }
 };
 
-// The sums of kCount elements and kVectors * kLanes output channels over the output rows `rows`, row by row; x begins
-// where the window of output (0, 0) has the kernel's row, which may lie outside.
-template <int32_t kCount, int32_t kVectors, class T>
+// The sums of kCount elements and kWidth output channels over the output rows `rows`, row by row; x begins where the
+// window of output (0, 0) has the kernel's row, which may lie outside.
+template <int32_t kCount, int32_t kWidth, class T>
 void weight_sums(const Conv2dShape& s, const Range& rows, const Elements<kCount>& elements, const Slopes<T>& slopes,
-                 const T* x, int32_t x_channels, T (&sums)[kCount][kVectors * kLanes]) {
-  Vector<T> sum[kCount][kVectors] = {};
+                 const T* x, int32_t x_channels, T (&sums)[kCount][kWidth]) {
+  Line<T, kWidth> sum[kCount];
   const Range common = elements.common();
   const int32_t step = s.stride_w * x_channels;
   const auto alone = [&](int32_t e, const T* in, const T* slope, int32_t first, int32_t last) {
     for (int32_t o = first; o < last; ++o) {
-      const Vector<T> shared = all<T>(in[o * step + elements.offset[e]]);
-      for (int32_t v = 0; v < kVectors; ++v) sum[e][v] += shared * load<T>(slope + o * slopes.row + v * kLanes);
+      sum[e].add(in[o * step + elements.offset[e]], Line<T, kWidth>::of(slope + o * slopes.row));
     }
   };
   for (int32_t oy = rows.first; oy < rows.last; ++oy) {
@@ -74,18 +70,12 @@ void weight_sums(const Conv2dShape& s, const Range& rows, const Elements<kCount>
     }
     for (int32_t e = 0; e < kCount; ++e) alone(e, in, slope, elements.columns[e].first, common.first);
     for (int32_t o = common.first; o < common.last; ++o) {
-      Vector<T> g[kVectors];
-      for (int32_t v = 0; v < kVectors; ++v) g[v] = load<T>(slope + o * slopes.row + v * kLanes);
-      for (int32_t e = 0; e < kCount; ++e) {
-        const Vector<T> shared = all<T>(in[o * step + elements.offset[e]]);
-        for (int32_t v = 0; v < kVectors; ++v) sum[e][v] += shared * g[v];
-      }
+      const auto of_output = Line<T, kWidth>::of(slope + o * slopes.row);
+      for (int32_t e = 0; e < kCount; ++e) sum[e].add(in[o * step + elements.offset[e]], of_output);
     }
     for (int32_t e = 0; e < kCount; ++e) alone(e, in, slope, common.last, elements.columns[e].last);
   }
-  for (int32_t e = 0; e < kCount; ++e) {
-    for (int32_t v = 0; v < kVectors; ++v) store<T>(sums[e] + v * kLanes, sum[e][v]);
-  }
+  for (int32_t e = 0; e < kCount; ++e) sum[e].to(sums[e]);
 }
 
 // What the sums of one group and kernel row need.
@@ -100,7 +90,7 @@ struct Row {
   int32_t apart;   // from one output channel's weights to the next
 };
 
-template <int32_t kCount, int32_t kVectors, class T, class Take>
+template <int32_t kCount, int32_t kWidth, class T, class Take>
 void element_sums(const Row<T>& row, int32_t first, const Take& take) {
   const Conv2dShape& s = row.shape;
   Elements<kCount> elements;
@@ -109,21 +99,20 @@ void element_sums(const Row<T>& row, int32_t first, const Take& take) {
     elements.offset[e] = kx * row.x_channels + (first + e) % row.trained_in;
     elements.columns[e] = outputs_inside(kx, s.stride_w, s.pad_left, s.in_w, s.out_w);
   }
-  constexpr int32_t kWidth = kVectors * kLanes;
   for (int32_t o = 0; o < s.group_out(); o += kWidth) {
     const Slopes<T> slopes{row.slopes.at + o, row.slopes.row};
     const int32_t left = s.group_out() - o;
     const int32_t weight = row.weight + o * row.apart + first;
-    if (kVectors > 1 && left <= kLanes) {
+    if (kWidth > kLanes && left <= kLanes) {
       T sums[kCount][kLanes];
-      weight_sums<kCount, 1>(s, row.rows, elements, slopes, row.x, row.x_channels, sums);
+      weight_sums<kCount>(s, row.rows, elements, slopes, row.x, row.x_channels, sums);
       for (int32_t j = 0; j < left; ++j) {
         for (int32_t e = 0; e < kCount; ++e) take(weight + j * row.apart + e, sums[e][j]);
       }
       return;
     }
     T sums[kCount][kWidth];
-    weight_sums<kCount, kVectors>(s, row.rows, elements, slopes, row.x, row.x_channels, sums);
+    weight_sums<kCount>(s, row.rows, elements, slopes, row.x, row.x_channels, sums);
     for (int32_t j = 0; j < (left < kWidth ? left : kWidth); ++j) {
       for (int32_t e = 0; e < kCount; ++e) take(weight + j * row.apart + e, sums[e][j]);
     }
@@ -136,16 +125,16 @@ void row_sums(const Row<T>& row, const Take& take) {
   int32_t first = 0;
   if (row.shape.group_out() <= kLanes) {
     for (; first + kElementsAtOnce <= size; first += kElementsAtOnce)
-      element_sums<kElementsAtOnce, 1>(row, first, take);
-    for (; first + 5 <= size; first += 5) element_sums<5, 1>(row, first, take);
-    for (; first + 3 <= size; first += 3) element_sums<3, 1>(row, first, take);
-    for (; first < size; ++first) element_sums<1, 1>(row, first, take);
+      element_sums<kElementsAtOnce, 8>(row, first, take);
+    for (; first + 5 <= size; first += 5) element_sums<5, 8>(row, first, take);
+    for (; first + 3 <= size; first += 3) element_sums<3, 8>(row, first, take);
+    for (; first < size; ++first) element_sums<1, 8>(row, first, take);
     return;
   }
-  for (; first + 6 <= size; first += 6) element_sums<6, 2>(row, first, take);
-  for (; first + 4 <= size; first += 4) element_sums<4, 2>(row, first, take);
-  for (; first + 3 <= size; first += 3) element_sums<3, 2>(row, first, take);
-  for (; first < size; ++first) element_sums<1, 2>(row, first, take);
+  for (; first + 6 <= size; first += 6) element_sums<6, 16>(row, first, take);
+  for (; first + 4 <= size; first += 4) element_sums<4, 16>(row, first, take);
+  for (; first + 3 <= size; first += 3) element_sums<3, 16>(row, first, take);
+  for (; first < size; ++first) element_sums<1, 16>(row, first, take);
 }
 
 // take(index of the weight, its sum) for each of `trained_in` input channels of each group, [out_c][kernel_h][kernel_w]
