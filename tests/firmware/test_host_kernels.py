@@ -71,6 +71,13 @@ def target(probe: str, made: bool) -> HostTarget:
     return HostTarget(f"made-{probe}", SOURCES[probe], made=made)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Before any example: hypothesis would shrink what does not compile."""
+    for probe in SOURCES:
+        assert target(probe, False) is not target(probe, True)
+
+
 def bits(values: Array) -> Array:
     if values.dtype != np.float32:
         return values
@@ -154,6 +161,12 @@ def test_float32_max_pools(pool: Pool, seed: int, special: bool, gated: bool) ->
     target("float32", False).call("max_pool", pool.fields, x, np.empty_like(gy), winners)
     gate = generator.integers(0, 256, (x.size + 7) // 8, np.uint8) if gated else None
     assert_same("float32", "max_pool_gradient", [pool.fields, gy, winners, gate, np.empty_like(x)])
+
+
+@many
+@given(all_pools(), SEEDS)
+def test_int8_max_pools(pool: Pool, seed: int) -> None:
+    assert_same("forward", *forward.max_pool_call(np.random.default_rng(seed), pool))
 
 
 @many

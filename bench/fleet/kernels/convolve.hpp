@@ -56,7 +56,8 @@ Runs<Stored> runs_of(const Conv2dShape& s, const Stored* weights, int32_t group,
   return {of_group, at, channels == 0 ? 0 : s.kernel_h, s.kernel_w, s.in_c, channels};
 }
 
-// packed[element][width] = the weights of `channels` <= width rows from weights on; lanes beyond them are zero.
+// packed[element][width] = the weights, narrow, of `channels` <= width rows from weights on; lanes beyond them are
+// zero.
 template <class T, class Stored>
 void pack(const Stored* weights, int32_t size, int32_t channels, int32_t width, T* packed) {
   for (int32_t lane = 0; lane < width; lane += kLanes) {
@@ -68,7 +69,7 @@ void pack(const Stored* weights, int32_t size, int32_t channels, int32_t width, 
     }
     for (; i < size; ++i) {
       for (int32_t j = 0; j < kLanes; ++j)
-        packed[i * width + lane + j] = j < rows ? static_cast<T>(from[j * size + i]) : T{0};
+        packed[i * width + lane + j] = j < rows ? narrow<T>(static_cast<T>(from[j * size + i])) : T{0};
     }
   }
 }
@@ -84,7 +85,7 @@ template <int32_t kPositions, int32_t kWidth, class T, class Stored>
       const int32_t end = begin + runs.length;
       for (int32_t i = begin; i < end; ++i, packed += kWidth) {
         const auto weights = Line<T, kWidth>::of(packed);
-        for (int32_t p = 0; p < kPositions; ++p) sum[p].add(windows[p][i], weights);
+        for (int32_t p = 0; p < kPositions; ++p) sum[p].add_narrow(windows[p][i], weights);
       }
     }
   }
@@ -137,6 +138,25 @@ void block_of(const Conv2dShape& s, const Map<T>& map, int32_t width, const Bloc
   constexpr int32_t kPositions = kMostLanes == 16 ? 8 : 6;
   return width == 16 ? sums_of<kPositions, 16>(s, map, block, take) : sums_of<8, 8>(s, map, block, take);
 }
+
+// A map [positions][channels] that blocks of channels are stored into, position by position.
+template <class T>
+struct Output {
+  T* at;
+  int32_t channels, size;
+
+  // The first `valid` of kWidth channels. Where a block has all channels, what is written beyond them is the next
+  // position's, whose turn is still to come.
+  template <int32_t kWidth>
+  [[gnu::always_inline]] void put(int32_t position, int32_t first, const T (&values)[kWidth], int32_t valid) const {
+    const int32_t index = position * channels + first;
+    if (valid == kWidth || (valid == channels && index + kWidth <= size)) {
+      std::memcpy(at + index, values, sizeof values);
+    } else {
+      for (int32_t c = 0; c < valid; ++c) at[index + c] = values[c];
+    }
+  }
+};
 
 // take(position, first channel, sums, Width<n>, valid): the sums of n channels, of which `valid` are the layer's, for
 // all positions and channels. `bias_of(channel)` begins a sum; then follow the trained channels tap by tap, then the

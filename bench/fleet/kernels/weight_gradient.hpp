@@ -12,7 +12,7 @@ namespace ftte::host {
 
 inline constexpr int32_t kElementsAtOnce = 8;  // elements of a window at once
 
-// Gradients of the outputs, [position][row], with room for a whole vector from every element on.
+// Gradients of the outputs, narrow, [position][row], with room for a whole vector from every element on.
 template <class T>
 struct Slopes {
   const T* at;
@@ -26,7 +26,9 @@ Slopes<T> slopes_of(const Conv2dShape& s, const Stored* gy) {
   }
   thread_local Scratch scratch;
   T* const copy = scratch.of<T>(s.out_size() + kLanes);  // the last group's vectors reach beyond the last row
-  widen(gy, s.out_size(), copy);
+  int32_t i = 0;
+  for (; i + kLanes <= s.out_size(); i += kLanes) store<T>(copy + i, narrow<T>(load<T>(gy + i)));
+  for (; i < s.out_size(); ++i) copy[i] = narrow<T>(static_cast<T>(gy[i]));
   store<T>(copy + s.out_size(), Vector<T>{});
   return {copy, s.out_c};
 }
@@ -58,7 +60,7 @@ void weight_sums(const Conv2dShape& s, const Range& rows, const Elements<kCount>
   const int32_t step = s.stride_w * x_channels;
   const auto alone = [&](int32_t e, const T* in, const T* slope, int32_t first, int32_t last) {
     for (int32_t o = first; o < last; ++o) {
-      sum[e].add(in[o * step + elements.offset[e]], Line<T, kWidth>::of(slope + o * slopes.row));
+      sum[e].add_narrow(in[o * step + elements.offset[e]], Line<T, kWidth>::of(slope + o * slopes.row));
     }
   };
   for (int32_t oy = rows.first; oy < rows.last; ++oy) {
@@ -71,7 +73,7 @@ void weight_sums(const Conv2dShape& s, const Range& rows, const Elements<kCount>
     for (int32_t e = 0; e < kCount; ++e) alone(e, in, slope, elements.columns[e].first, common.first);
     for (int32_t o = common.first; o < common.last; ++o) {
       const auto of_output = Line<T, kWidth>::of(slope + o * slopes.row);
-      for (int32_t e = 0; e < kCount; ++e) sum[e].add(in[o * step + elements.offset[e]], of_output);
+      for (int32_t e = 0; e < kCount; ++e) sum[e].add_narrow(in[o * step + elements.offset[e]], of_output);
     }
     for (int32_t e = 0; e < kCount; ++e) alone(e, in, slope, common.last, elements.columns[e].last);
   }

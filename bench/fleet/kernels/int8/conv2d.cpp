@@ -38,11 +38,16 @@ void convolve(const Conv2dShape& s, const int8_t* x, const Weights<int8_t>& weig
 void conv2d(const Conv2dShape& shape, const int8_t* x, const Weights<int8_t>& weights, const int32_t* bias,
             const int8_t* shifts, Range range, int8_t* scratch, int8_t* y) {
   static_cast<void>(scratch);
+  thread_local host::Scratch shifts_scratch;
+  int32_t* const wide = shifts_scratch.of<int32_t>(shape.out_c + 4 * host::kLanes);  // a block may reach beyond
+  std::memset(wide + shape.out_c, 0, sizeof(int32_t) * 4 * host::kLanes);
+  host::widen(shifts, shape.out_c, wide);
+  const host::Output<int8_t> output{y, shape.out_c, shape.out_size()};
   convolve(shape, x, weights, bias,
-           [&](int32_t position, int32_t first, const int32_t* sums, auto width, int32_t channels) {
-             static_cast<void>(width);
-             int8_t* const to = y + position * shape.out_c + first;
-             for (int32_t c = 0; c < channels; ++c) to[c] = requantise(sums[c], shifts[first + c], range);
+           [=](int32_t position, int32_t first, const int32_t* sums, auto width, int32_t channels) {
+             int8_t values[width];
+             for (int32_t c = 0; c < width; ++c) values[c] = requantise(sums[c], wide[first + c], range);
+             output.put(position, first, values, channels);
            });
 }
 

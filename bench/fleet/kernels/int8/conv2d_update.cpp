@@ -1,15 +1,20 @@
 #include "engine/int8/conv2d_update.hpp"
 
+#include "compensate.hpp"
 #include "dense.hpp"
 #include "weight_gradient.hpp"
 
 namespace ftte::int8 {
 namespace {
 
+// What takes a layer's gradients: in vectors, or as the general kernels do.
+template <class Rule>
+using Update = std::conditional_t<std::is_same_v<Rule, Compensated>, host::CompensatedUpdate, WeightUpdate<Rule>>;
+
 // Each weight has one product: no sums, and no blocks.
 template <class Rule>
 void update_fully_connected(const Conv2dShape& s, const int8_t* gy, const int8_t* x, int32_t x_channels,
-                            int32_t trained_in, WeightUpdate<Rule>& update) {
+                            int32_t trained_in, Update<Rule>& update) {
   const bool joined = trained_in == x_channels;
   const int32_t runs = joined ? 1 : s.taps();
   const int32_t run = joined ? s.taps() * trained_in : trained_in;
@@ -25,9 +30,9 @@ template <class Rule>
 void conv2d_update(Sgd& sgd, uint32_t stream, const Conv2dShape& shape, const int8_t* gy, int32_t gy_exponent,
                    const int8_t* x, int32_t x_exponent, int32_t x_channels, const TrainedWeights<Rule>& weights) {
   const int32_t trained_in = weights.trained_in;
-  WeightUpdate<Rule> update(sgd, stream, weights, gy_exponent + x_exponent, shape.positions());
+  Update<Rule> update(sgd, stream, weights, gy_exponent + x_exponent, shape.positions());
   if (host::covers_input(shape)) {
-    update_fully_connected(shape, gy, x, x_channels, trained_in, update);
+    update_fully_connected<Rule>(shape, gy, x, x_channels, trained_in, update);
   } else {
     thread_local host::Scratch sums_scratch;
     thread_local host::Scratch inputs_scratch;
