@@ -315,8 +315,7 @@ class Engine:
                 f"program {self.plan.name}: samples {samples.dtype}{list(samples.shape)} with {len(labels)} labels; "
                 f"the plan says {self.plan.sample_bytes} int8 features a sample"
             )
-        lowest = 0 if labels.dtype == np.uint8 else labels.min(initial=0)
-        if len(labels) and not (lowest >= 0 and labels.max() < self.plan.classes):
+        if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < self.plan.classes):
             raise ConfigError(f"program {self.plan.name}: labels must be in 0..{self.plan.classes - 1}")
         return flat, np.ascontiguousarray(labels, dtype=np.uint8)
 
