@@ -1,6 +1,7 @@
 // Fully connected layers: convolutions with one output, whose window is the whole input.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "engine/shapes.hpp"
@@ -22,6 +23,23 @@ bool in_one_part(const Conv2dShape& s, const Weights<Stored>& weights) {
 template <class Stored>
 const Stored* whole(const Weights<Stored>& weights) {
   return weights.trained_in == 0 ? weights.frozen : weights.trained;
+}
+
+// Trained and frozen channels in one piece, [out_c][taps][group_in]: either where the other has none, or a copy.
+template <class Stored>
+const Stored* joined(const Conv2dShape& s, const Weights<Stored>& weights) {
+  const int32_t trained = weights.trained_in;
+  const int32_t frozen = s.group_in() - trained;
+  if (frozen == 0) return weights.trained;
+  if (trained == 0) return weights.frozen;
+  thread_local Scratch scratch;
+  Stored* const copy = scratch.of<Stored>(s.out_c * s.taps() * s.group_in());
+  Stored* to = copy;
+  for (int32_t row = 0; row < s.out_c * s.taps(); ++row) {
+    to = std::copy_n(weights.trained + row * trained, trained, to);
+    to = std::copy_n(weights.frozen + row * frozen, frozen, to);
+  }
+  return copy;
 }
 
 // Elements [0, 4) of eight rows that begin n apart, transposed: columns[i][row].

@@ -13,8 +13,7 @@ namespace ftte::host {
 
 inline constexpr int32_t kInputsAtOnce = 4;
 
-// The trained or the frozen channels of a group: weights [group_out][taps][row], whose rows have room for whole
-// vectors.
+// The channels of a group: weights [group_out][taps][row], whose rows have room for whole vectors.
 template <class T>
 struct Part {
   const T* weights;
@@ -249,28 +248,21 @@ void scatter(const Conv2dShape& s, const T* gy, const Stored* weights, T* gx) {
 // each over the group's output channels upwards.
 template <class T, class Stored>
 void input_gradient(const Conv2dShape& shape, const T* gy, const Weights<Stored>& weights, T* gx) {
+  const Stored* const whole = joined(shape, weights);
+  if (covers_input(shape)) {
+    dense_gradient(shape, gy, whole, shape.in_size(), gx);
+    return;
+  }
   const int32_t group_in = shape.group_in();
   const int32_t group_out = shape.group_out();
-  const int32_t trained = weights.trained_in;
-  const int32_t frozen = group_in - trained;
-  const int32_t count = group_out * shape.taps();
-  const bool one_part = in_one_part(shape, weights);
-  if (one_part && covers_input(shape)) {
-    dense_gradient(shape, gy, whole(weights), shape.in_size(), gx);
+  if (shape.groups == 1 && group_in <= kLanes && shape.kernel_w > 1) {
+    scatter(shape, gy, whole, gx);
     return;
   }
-  if (one_part && group_in <= kLanes && shape.kernel_w > 1) {
-    scatter(shape, gy, whole(weights), gx);
-    return;
-  }
+  const int32_t rows = group_out * shape.taps();
   for (int32_t group = 0; group < shape.groups; ++group) {
-    const int32_t rows = group * group_out * shape.taps();
-    const T* const of_group = gy + group * group_out;
-    T* const to = gx + group * group_in;
-    if (trained != 0) part_gradient(shape, part_of<T>(weights.trained + rows * trained, trained, count), of_group, to);
-    if (frozen != 0) {
-      part_gradient(shape, part_of<T>(weights.frozen + rows * frozen, frozen, count), of_group, to + trained);
-    }
+    const auto part = part_of<T>(whole + group * rows * group_in, group_in, rows);
+    part_gradient(shape, part, gy + group * group_out, gx + group * group_in);
   }
 }
 
