@@ -87,6 +87,7 @@ class Board:
         self.resident: object = None  # what of its clients' its RAM holds, if known; theirs to say
         self.on_line: Step | None = None  # is given what the board prints, beside the log
         self.on_recovery: Callable[[recovery.Recovery], None] = lambda _recovery: None
+        self.recovering_since: float | None = None  # by the monotonic clock; None when it is not
         self.quarantine: str | None = None  # why the board is left alone
         self.may_flash = True  # False: what has to be there must be there already
         self._ends = ends
@@ -230,11 +231,15 @@ class Board:
         """
         if self.quarantine is not None:
             raise InfrastructureError(self.quarantine)
-        found = recovery.climb(self, reason, cancelled)
-        if found.rung == recovery.QUARANTINE:
-            said = "; ".join(f"{tried.rung}: {tried.error}" for tried in found.tried)
-            self.quarantine = f"board {self.name} does not come back: {said}"
-        self.on_recovery(found)
+        self.recovering_since = time.monotonic()
+        try:
+            found = recovery.climb(self, reason, cancelled)
+            if found.rung == recovery.QUARANTINE:
+                said = "; ".join(f"{tried.rung}: {tried.error}" for tried in found.tried)
+                self.quarantine = f"board {self.name} does not come back: {said}"
+            self.on_recovery(found)
+        finally:
+            self.recovering_since = None
         if self.quarantine is not None:
             raise InfrastructureError(self.quarantine)
         return found.rung

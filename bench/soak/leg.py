@@ -43,18 +43,18 @@ class _Watch:
     """Carries out `bench.federation.observer.Observer`: what the host has acknowledged, and who did not answer."""
 
     def __init__(
-        self, begins: Callable[[str], None], worked: Callable[[str], None], finished: Callable[[int], None]
+        self,
+        acknowledged: Callable[[], None] = lambda: None,
+        finished: Callable[[int], None] = lambda _round: None,
     ) -> None:
-        self._begins = begins
-        self._worked = worked
+        self._acknowledged = acknowledged
         self._finished = finished
         self._lock = threading.Lock()
         self.acknowledged: set[Update] = set()
         self.late = 0
 
-    def client_started(self, variant: str, round_: int, rounds: int | None, client: str) -> None:  # noqa: ARG002
+    def client_started(self, variant: str, round_: int, rounds: int | None, client: str) -> None:
         """See Observer."""
-        self._begins(client)
 
     def client_progress(self, client: str, done: int, total: int) -> None:
         """See Observer."""
@@ -63,7 +63,7 @@ class _Watch:
         """See Observer."""
         with self._lock:
             self.acknowledged.add((trained.round, client))
-        self._worked(client)
+        self._acknowledged()
 
     def client_dropped(self, client: str, reason: str) -> None:  # noqa: ARG002
         """See Observer."""
@@ -81,11 +81,10 @@ class _Watch:
 
 
 @dataclass(frozen=True)
-class _LeavingOut:
-    """A client that fails in rounds in which it failed in the other run."""
+class _Same:
+    """A client that is another."""
 
     client: Client
-    accepted: frozenset[Update]
 
     @property
     def name(self) -> str:
@@ -103,9 +102,35 @@ class _LeavingOut:
         return self.client.at_least_s(job)
 
     def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
+        return self.client.fit(job, progress, cancelled)
+
+    def recover(self) -> None:
+        self.client.recover()
+
+
+@dataclass(frozen=True)
+class _Seen(_Same):
+    """A client whose finished jobs are noted: board, and when the job began."""
+
+    worked: Callable[[str, float], None]
+
+    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
+        began = time.monotonic()
+        trained = super().fit(job, progress, cancelled)
+        self.worked(self.host, began)
+        return trained
+
+
+@dataclass(frozen=True)
+class _LeavingOut(_Same):
+    """A client that fails in rounds in which it failed in the other run."""
+
+    accepted: frozenset[Update]
+
+    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
         if (job.round, self.name) not in self.accepted:
             raise DeviceError("left out, as in the run under faults")
-        return self.client.fit(job, progress, cancelled)
+        return super().fit(job, progress, cancelled)
 
     def recover(self) -> None:
         """Nothing has happened to it."""
@@ -142,33 +167,25 @@ def run_leg(
     """
     begun = time.monotonic()
     setting = scene.of(seed)
-    host_of = {client.name: client.host for client in scene.clients}
     full = _FullDisk(scene.disk, disk_fault, folder)
-
-    def worked(client: str) -> None:
-        injector.worked(host_of[client])
-        full.worked()
-
-    def begins(client: str) -> None:
-        injector.begins(host_of[client])
-
-    watch = _Watch(begins, worked, full.round_finished)
-    injector.start()
-    try:
-        journal = _under_faults(scene, setting, watch, folder / "faults")
-    finally:
-        injector.stop()
-        scene.disk.lift()
-    hangs = watch.late + _threads_left()
+    watch = _Watch(full.acknowledged, full.round_finished)
+    with injector:
+        clients = [_Seen(client, injector.worked) for client in scene.clients]
+        try:
+            journal = _under_faults(scene, setting, clients, watch, folder / "faults")
+        finally:
+            injector.stop()
+            scene.disk.lift()
+        hangs = watch.late + _threads_left()
+        faults = injector.settle()
     counts = _counted(journal.rows(), setting.experiment.train.local_samples)
     accepted = frozenset(counts)
     scene.mend()
-    plain = _Watch(begins, lambda client: injector.worked(host_of[client]), lambda _round: None)
-    # Faults are over, but not all that they have broken is mended: that is the first job's to do.
+    plain = _Watch()
     reference = _federate(scene, setting, folder / "plain", plain, [_LeavingOut(c, accepted) for c in scene.clients])
     hangs += plain.late + _threads_left()
     rounds = setting.experiment.federation["rounds"]
-    faults = injector.faults() + ([full.injected] if full.injected is not None else [])
+    faults += [full.injected] if full.injected is not None else []
     leg = Leg(
         number=number,
         faults=tuple(faults),
@@ -209,17 +226,17 @@ class _FullDisk:
         self.injected = Injected(self._planned.number, DISK, "", at, {"limit": limit, "round": round_})
         self._disk.strike(limit)
 
-    def worked(self) -> None:
+    def acknowledged(self) -> None:
         """An update is acknowledged: if there is room again, the run has been resumed."""
         if self.injected is not None and not self.injected.rung and not self._disk.struck:
             seconds = round(time.monotonic() - self._begun, 3)
             self.injected = replace(self.injected, rung=RESUME, seconds=seconds)
 
 
-def _under_faults(scene: Scene, setting: Setting, watch: _Watch, folder: Path) -> Journal:
+def _under_faults(scene: Scene, setting: Setting, clients: Sequence[Client], watch: _Watch, folder: Path) -> Journal:
     for _ in range(_MOST_RESUMED):
         try:
-            return _federate(scene, setting, folder, watch, scene.clients)
+            return _federate(scene, setting, folder, watch, clients)
         except InfrastructureError:
             if not scene.disk.struck:
                 raise
