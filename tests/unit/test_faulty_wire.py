@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from loop_time import run_for
 
+from bench.cli import parser
 from bench.errors import ConfigError, InfrastructureError
 from bench.link.frame import Frame
 from bench.soak.plan import SHARES, Planned, Queue, detailed, kinds_of, make_plan
@@ -140,6 +141,16 @@ def test_a_plan_has_the_number_that_was_asked_for_and_of_each_kind_its_share() -
     small = Counter(planned.kind for planned in make_plan(tuple(SHARES), 20, 1, 6))
     assert small.keys() == SHARES.keys()
     assert sum(small.values()) == 20
+
+
+def test_the_help_tells_each_kinds_share(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["soak", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    rare = [kind for kind, share in SHARES.items() if share == 0.0055]
+    assert f"0.55 % each {', '.join(rare)}: 55 of 10,000" in said
+    for kind in SHARES.keys() - rare:
+        assert f"{kind} {SHARES[kind] * 100:g} %" in said
 
 
 def test_a_plan_is_its_seeds_alone() -> None:
