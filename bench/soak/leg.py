@@ -176,14 +176,17 @@ def run_leg(
         finally:
             injector.stop()
             scene.disk.lift()
+        struck = time.monotonic()
         hangs = watch.late + _threads_left()
         faults = injector.settle()
     counts = _counted(journal.rows(), setting.experiment.train.local_samples)
     accepted = frozenset(counts)
     scene.mend()
+    settled = time.monotonic()
     plain = _Watch()
     reference = _federate(scene, setting, folder / "plain", plain, [_LeavingOut(c, accepted) for c in scene.clients])
     hangs += plain.late + _threads_left()
+    ended = time.monotonic()
     rounds = setting.experiment.federation["rounds"]
     faults += [full.injected] if full.injected is not None else []
     leg = Leg(
@@ -196,7 +199,10 @@ def run_leg(
         hangs=hangs,
         wrong_figures=tuple(compare_counted(journal.rows(), reference.rows())),
         weights_equal=bool(np.array_equal(_weights(journal, setting), _weights(reference, setting))),
-        seconds=round(time.monotonic() - begun, 1),
+        seconds=round(ended - begun, 1),
+        faults_s=round(struck - begun, 1),
+        settling_s=round(settled - struck, 1),
+        repetition_s=round(ended - settled, 1),
     )
     return leg, None if full.injected is not None else disk_fault
 

@@ -138,7 +138,7 @@ class _Soak:
             self._rack,
             clients_of(self._setting, self._variant, self._rack),
             DiskFull(),
-            lambda: at_once(list(self._rack.boards.values()), _renew),
+            lambda: at_once(list(self._rack.boards.values()), _renewed),
             lambda: at_once([board for board in self._rack.boards.values() if board.quarantine is not None], _renew),
         )
         limit_s = 60 * (self._settings.minutes or float("inf"))
@@ -199,6 +199,16 @@ def _renew(board: Board) -> None:
             board.restore()
         except (InfrastructureError, DeviceError) as error:
             board.recover(reason=str(error))
+
+
+def _renewed(board: Board) -> None:
+    """Likewise, but a board that no rung brings back stays in quarantine, which its fault's row tells."""
+    try:
+        _renew(board)
+    except InfrastructureError as error:
+        if board.quarantine is None:
+            raise
+        board.log(f"the run goes on without it: {error}")
 
 
 class _Store:
@@ -282,4 +292,5 @@ def _line(leg: Leg) -> str:
         "wrong figures": len(leg.wrong_figures),
     }
     text += "".join(f", {count} {what}" for what, count in wrong.items() if count)
-    return f"{text}, weights {'equal' if leg.weights_equal else 'DIFFERENT'}, {leg.seconds:.0f} s"
+    text += f", weights {'equal' if leg.weights_equal else 'DIFFERENT'}, {leg.seconds:.0f} s"
+    return f"{text} ({leg.faults_s:.0f} + {leg.settling_s:.0f} + {leg.repetition_s:.0f} without faults)"

@@ -196,7 +196,10 @@ def leg(**changes: object) -> Leg:
         "hangs": 0,
         "wrong_figures": (),
         "weights_equal": True,
-        "seconds": 1.0,
+        "seconds": 3.0,
+        "faults_s": 1.5,
+        "settling_s": 0.5,
+        "repetition_s": 1.0,
     }
     return Leg(**{**given, **changes})
 
