@@ -197,7 +197,7 @@ def run_leg(
         duplicated_updates=sum(count - 1 for count in counts.values()),
         left_out=rounds * len(scene.clients) - len(accepted),
         hangs=hangs,
-        wrong_figures=tuple(compare_counted(journal.rows(), reference.rows())),
+        wrong_figures=tuple(compare_counted(journal.rows(), reference.rows(), renumbered=True)),
         weights_equal=bool(np.array_equal(_weights(journal, setting), _weights(reference, setting))),
         seconds=round(ended - begun, 1),
         faults_s=round(struck - begun, 1),
