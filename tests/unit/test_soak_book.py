@@ -15,7 +15,8 @@ from bench.errors import DeviceError, InfrastructureError
 from bench.rack.recovery import QUARANTINE, Recovery
 from bench.soak.boards import Injector
 from bench.soak.book import BoardBook, Ended
-from bench.soak.plan import Planned, Queue
+from bench.soak.meter import REOPEN, MeterBench
+from bench.soak.plan import METER, Planned, Queue
 from bench.soak.record import Injected
 from bench.virtual.faults.control import ArmedFault, ControlServer
 from bench.virtual.faults.spec import Fault
@@ -265,3 +266,18 @@ def test_a_leg_that_is_interrupted_ends_at_once_whatever_is_open(wire: Wire, tmp
     with injector:
         assert struck.wait(5)
     assert not [thread for thread in threading.enumerate() if thread.name == "faults-bit"]
+
+
+def test_a_soak_does_not_end_before_its_meters_have_frozen_and_come_back() -> None:
+    with MeterBench([Planned(3, METER, 1)]) as meters:
+        meters.freeze(0.4)  # rounded: none is due yet
+        meters.finish()
+        faults, wrong = meters.take()
+    assert [(fault.number, fault.rung) for fault in faults] == [(3, REOPEN)]
+    assert wrong == []
+
+
+def test_meters_that_were_not_due_are_left_for_the_resumed_soak() -> None:
+    with MeterBench([Planned(3, METER, 1)]) as meters:
+        meters.freeze(0.0)
+    assert meters.take() == ([], [])
