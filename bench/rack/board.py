@@ -31,7 +31,7 @@ from bench.rack.manifest import BoardManifest, load_manifest
 _RESYNC_S = 2.0  # for a board that is well and only missed something
 _BOOT_S = 10.0  # from reset to HELLO, at most: image checksum, clock fallbacks, a slow virtual board
 _REOPEN_S = 0.2  # between attempts to open a line that went away
-_DATA_TIMEOUT_S = 30.0  # a board checks its whole partition; 220 KB take an nRF51 about 0.3 s
+_DATA_TIMEOUT_S = 3.0  # a board checks its whole partition; 220 KB take an nRF51 about 0.3 s; sent six times at most
 
 Step = Callable[[str], None]
 
