@@ -15,13 +15,14 @@ from bench.errors import DeviceError, InfrastructureError
 from bench.rack.board import Board
 from bench.rack.rack import at_once
 from bench.soak.book import BoardBook, Ended
-from bench.soak.plan import Planned, Queue, detailed
+from bench.soak.plan import HEAVY, Planned, Queue, detailed
 from bench.soak.record import LINK, Injected
 from bench.virtual.faults.control import ArmedFault, FaultOverError
 from bench.virtual.faults.spec import Fault
 
 _SLICE_S = 0.2
 _ANSWER_S = 10.0  # for a board's process to say whether a fault had struck before it was taken back
+_HOLD_S = 1.0  # for faults that have not struck to be taken back
 _SETTLE_S = 300.0  # for what is still open when the rounds are over: twice what the longest ladder takes
 
 Struck = Callable[[Injected], None]
@@ -40,7 +41,10 @@ class Injector:
         self._books = {name: BoardBook() for name in self._boards}
         self._enough = threading.Event()  # no further fault
         self._over = threading.Event()  # nor is the end of those awaited that have struck
+        self._held = threading.Event()  # no fault strikes that takes more than a resync
         self._lock = threading.Lock()
+        self._heavy = 0  # such faults that are armed, or not over
+        self._lighter = threading.Condition(self._lock)
         self._faults: list[Injected] = []
         self._threads: dict[str, threading.Thread] = {}
 
@@ -65,6 +69,19 @@ class Injector:
     def stop(self) -> None:
         """Injects no more."""
         self._enough.set()
+
+    def hold(self) -> bool:
+        """Until `release`, no fault strikes that takes more than a resync. False: one is not over, so nothing is held."""
+        self._held.set()
+        with self._lighter:
+            if self._lighter.wait_for(lambda: self._heavy == 0, _HOLD_S):
+                return True
+        self._held.clear()
+        return False
+
+    def release(self) -> None:
+        """Ends `hold`."""
+        self._held.clear()
 
     def settle(self) -> list[Injected]:
         """Injects no more, has each board do as much more as shows that it is well, or that no rung brings it back, and
@@ -120,18 +137,26 @@ class Injector:
             planned = self._queue.take()
             if planned is None:
                 return
+            heavy = planned.kind in HEAVY
+            with self._lock:
+                self._heavy += heavy
             try:
                 struck = self._one(board, planned)
             except InfrastructureError as error:  # the board's process has gone: power is being cycled
                 board.log(f"fault {planned.number} was not injected: {error}")
                 struck = False
-                self._enough.wait(_SLICE_S)
+            with self._lighter:
+                self._heavy -= heavy
+                self._lighter.notify_all()
             if not struck:
                 self._queue.put_back(planned)
+                self._enough.wait(_SLICE_S)
 
     def _one(self, board: Board, planned: Planned) -> bool:
         """Whether it has struck; if so, it is over now, or the leg is."""
         fault = detailed(planned, str(self._images[board.name]))
+        if self._held.is_set() and fault.kind in HEAVY:
+            return False
         armed = ArmedFault(Path(board.ends.serial).parent, fault)
         try:
             if not self._strikes(armed, fault, board):
@@ -155,8 +180,10 @@ class Injector:
         """Waits for it. What needs the ladder does not strike while that is being climbed, for each rung is tried once;
         but power fails in the midst of what the ladder flashes."""
         while not armed.wait("struck", _SLICE_S):
-            climbing = board.recovering_since is not None and not fault.on_link and fault.kind != "brown-out"
-            if self._enough.is_set() or climbing or board.quarantine is not None:
+            not_now = board.recovering_since is not None or self._held.is_set()
+            # A brown-out may have begun: another build is in flash then, whether power fails or not.
+            not_now = not_now and fault.kind in HEAVY and fault.kind != "brown-out"
+            if self._enough.is_set() or not_now or board.quarantine is not None:
                 return not armed.take_back(_ANSWER_S)
         return True
 

@@ -167,12 +167,12 @@ def run_leg(
     """
     begun = time.monotonic()
     setting = scene.of(seed)
-    full = _FullDisk(scene.disk, disk_fault, folder)
+    full = _FullDisk(scene.disk, disk_fault, folder, injector.hold)
     watch = _Watch(full.acknowledged, full.round_finished)
     with injector:
         clients = [_Seen(client, injector.worked) for client in scene.clients]
         try:
-            journal = _under_faults(scene, setting, clients, watch, folder / "faults")
+            journal = _under_faults(scene, setting, clients, watch, folder / "faults", injector.release)
         finally:
             injector.stop()
             scene.disk.lift()
@@ -208,10 +208,12 @@ def run_leg(
 
 
 class _FullDisk:
-    """The disk becomes full after some round of the leg, in what the next one writes."""
+    """The disk becomes full after some round of the leg, in what the next one writes; the first then in which no board
+    has to be flashed, which takes room."""
 
-    def __init__(self, disk: DiskFull, planned: Planned | None, folder: Path) -> None:
+    def __init__(self, disk: DiskFull, planned: Planned | None, folder: Path, hold: Callable[[], bool]) -> None:
         self._disk = disk
+        self._hold = hold
         self._planned = planned
         self._folder = folder / "faults"
         draw = random.Random(0 if planned is None else planned.seed)
@@ -221,7 +223,7 @@ class _FullDisk:
 
     def round_finished(self, round_: int) -> None:
         """Strikes when its round has come."""
-        if self._planned is None or self.injected is not None or round_ < self._after:
+        if self._planned is None or self.injected is not None or round_ < self._after or not self._hold():
             return
         state = max(path.stat().st_size for path in self._folder.glob("*-?????.json"))
         journal = (self._folder / "journal.jsonl").stat().st_size
@@ -239,7 +241,14 @@ class _FullDisk:
             self.injected = replace(self.injected, rung=RESUME, seconds=seconds)
 
 
-def _under_faults(scene: Scene, setting: Setting, clients: Sequence[Client], watch: _Watch, folder: Path) -> Journal:
+def _under_faults(
+    scene: Scene,
+    setting: Setting,
+    clients: Sequence[Client],
+    watch: _Watch,
+    folder: Path,
+    mended: Callable[[], None],
+) -> Journal:
     for _ in range(_MOST_RESUMED):
         try:
             return _federate(scene, setting, folder, watch, clients)
@@ -249,6 +258,7 @@ def _under_faults(scene: Scene, setting: Setting, clients: Sequence[Client], wat
             scene.disk.lift()  # someone has made room, and starts the run again
             _threads_left()
             scene.renew()
+            mended()
             finished = Journal(folder, setting.digest()).last_round(setting.experiment.model.variants[0].name)
             watch.forget(0 if finished is None else finished.round)
     raise InfrastructureError(f"{folder}: the run was resumed {_MOST_RESUMED} times and has not ended")

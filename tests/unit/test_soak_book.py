@@ -258,6 +258,30 @@ def test_a_fault_that_has_not_struck_waits_for_the_next_leg(wire: Wire, tmp_path
     assert queue.take() == Planned(0, "hang", 1)
 
 
+def test_what_takes_more_than_a_resync_waits_while_the_disk_is_full(wire: Wire, tmp_path: Path) -> None:
+    """Flashing takes room."""
+    injector, told, queue = one_fault(Bit(tmp_path, "reset"), "hang")
+    with injector:
+        assert wire.armed.wait(5)
+        assert injector.hold()
+        wire.at_once = True
+        wire.armed.clear()
+        assert not wire.armed.wait(0.5)
+        injector.release()
+        assert wire.armed.wait(5)
+        injector.settle()
+    assert [fault.number for fault in told] == [0]
+    assert len(queue) == 0
+
+
+def test_the_disk_does_not_fill_while_such_a_fault_is_open(wire: Wire, tmp_path: Path) -> None:
+    wire.at_once = True
+    injector, _, _ = one_fault(Bit(tmp_path, "reset"), "hang")
+    with injector:
+        assert wire.armed.wait(5)
+        assert not injector.hold()
+
+
 def test_a_leg_that_is_interrupted_ends_at_once_whatever_is_open(wire: Wire, tmp_path: Path) -> None:
     wire.at_once = True
     struck = threading.Event()
