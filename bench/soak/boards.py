@@ -71,7 +71,7 @@ class Injector:
         self._enough.set()
 
     def hold(self) -> bool:
-        """Until `release`, no fault strikes that takes more than a resync. False: one is not over, so nothing is held."""
+        """Until `release`, no fault strikes that takes more than a resync. False: one is open, so nothing is held."""
         self._held.set()
         with self._lighter:
             if self._lighter.wait_for(lambda: self._heavy == 0, _HOLD_S):
