@@ -278,7 +278,7 @@ def _folder(reports: Path, settings: SoakSettings, resume: bool) -> Path:
 
 
 def _complete(document: Path) -> bool:
-    return document.is_file() and bool(json.loads(document.read_text(encoding="utf-8"))["complete"])
+    return document.is_file() and bool(json.loads(document.read_text(encoding="utf-8")).get("complete", True))
 
 
 def _line(leg: Leg) -> str:
