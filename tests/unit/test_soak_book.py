@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,13 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.errors import DeviceError, InfrastructureError
+from bench.errors import ConfigError, DeviceError, InfrastructureError
 from bench.rack.recovery import QUARANTINE, Recovery
 from bench.soak.boards import Injector
 from bench.soak.book import BoardBook, Ended
 from bench.soak.meter import REOPEN, MeterBench
 from bench.soak.plan import METER, Planned, Queue
 from bench.soak.record import Injected
+from bench.soak.soak import SoakSettings, _folder
 from bench.virtual.faults.control import ArmedFault, ControlServer
 from bench.virtual.faults.spec import Fault
 from bench.virtual.loop import Loop
@@ -305,3 +307,16 @@ def test_meters_that_were_not_due_are_left_for_the_resumed_soak() -> None:
     with MeterBench([Planned(3, METER, 1)]) as meters:
         meters.freeze(0.0)
     assert meters.take() == ([], [])
+
+
+def test_a_soak_that_ended_early_is_resumed_and_a_complete_one_is_not(tmp_path: Path) -> None:
+    settings = SoakSettings(("drop",), 10, 1, minutes=5.0)
+    folder = tmp_path / "soaks" / "soak-20260101-000000"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps({"faults": ["drop"], "count": 10, "seed": 1}))
+    assert _folder(tmp_path, settings, resume=True) == folder, "it was interrupted"
+    (folder / "soak.json").write_text(json.dumps({"complete": False}))
+    assert _folder(tmp_path, settings, resume=True) == folder, "its minutes were over"
+    (folder / "soak.json").write_text(json.dumps({"complete": True}))
+    with pytest.raises(ConfigError, match="no unfinished soak"):
+        _folder(tmp_path, settings, resume=True)
