@@ -16,7 +16,7 @@ from bench.rack.board import Board
 from bench.rack.rack import at_once
 from bench.soak.book import BoardBook, Ended
 from bench.soak.plan import HEAVY, Planned, Queue, detailed
-from bench.soak.record import LINK, Injected
+from bench.soak.record import LINK, RESUME, Injected
 from bench.virtual.faults.control import ArmedFault, FaultOverError
 from bench.virtual.faults.spec import Fault
 
@@ -71,7 +71,7 @@ class Injector:
         self._enough.set()
 
     def hold(self) -> bool:
-        """Until `release`, no fault strikes that takes more than a resync. False: one is open, so nothing is held."""
+        """Until `resumed`, no fault strikes that takes more than a resync. False: one is open, so nothing is held."""
         self._held.set()
         with self._lighter:
             if self._lighter.wait_for(lambda: self._heavy == 0, _HOLD_S):
@@ -79,8 +79,11 @@ class Injector:
         self._held.clear()
         return False
 
-    def release(self) -> None:
-        """Ends `hold`."""
+    def resumed(self, began: float) -> None:
+        """Ends `hold`: the run goes on, with boards that have been brought since `began` to where a run begins."""
+        for board in self._boards.values():
+            if board.quarantine is None:
+                self._books[board.name].worked(began, RESUME)
         self._held.clear()
 
     def settle(self) -> list[Injected]:

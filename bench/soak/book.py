@@ -4,7 +4,8 @@ Nothing is guessed. A fault is over with the first that shows the board well and
 
 * a whole frame that has come from the board, for a fault of the line, unless the ladder was being climbed then;
 * the check that a recovery ends with: its rung has healed it (power that fails in mid-flash strikes within a rung);
-* a job that was done: the link has healed it, by itself.
+* a job that was done: the link has healed it, by itself;
+* what a run that is resumed does to have its boards as they are to be.
 
 All times are of the computer's monotonic clock, which a virtual board's process shares.
 """
@@ -43,7 +44,7 @@ class BoardBook:
         self._clock = clock
         self._changed = threading.Condition()
         self._climbed: list[_Climbed] = []
-        self._worked: list[tuple[float, float]] = []  # jobs that were done: begun and ended
+        self._worked: list[tuple[float, Ended]] = []  # what was done well, and when it began
 
     def recovered(self, recovery: Recovery) -> None:
         """A recovery has just ended."""
@@ -53,10 +54,10 @@ class BoardBook:
             self._climbed.append(found)
             self._changed.notify_all()
 
-    def worked(self, began: float) -> None:
-        """A job has just been done that began then."""
+    def worked(self, began: float, rung: str = LINK) -> None:
+        """A job has just been done that began then, or whatever `rung` is."""
         with self._changed:
-            self._worked.append((began, self._clock()))
+            self._worked.append((began, Ended(self._clock(), rung)))
             self._changed.notify_all()
 
     def climbing(self, at: float) -> bool:
@@ -67,7 +68,7 @@ class BoardBook:
     def end_of(self, struck: float) -> Ended | None:
         """Of the fault that struck then; None while nothing shows that it is over."""
         with self._changed:
-            ends = [Ended(done, LINK) for began, done in self._worked if began >= struck]
+            ends = [ended for began, ended in self._worked if began >= struck]
             for found in self._climbed:
                 if found.rung == QUARANTINE and found.ended >= struck:
                     ends.append(Ended(found.ended, ""))

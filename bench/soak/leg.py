@@ -27,10 +27,7 @@ from bench.results.table import Measurement, compare_counted
 from bench.soak.boards import Injector
 from bench.soak.disk import DiskFull
 from bench.soak.plan import DISK, Planned
-from bench.soak.record import Injected, Leg
-
-RESUME = "resume"
-"""The rung of a full disk: the run ends, and is resumed from its journal."""
+from bench.soak.record import RESUME, Injected, Leg
 
 _THREADS_S = 60.0  # for clients that were given up to let go of their boards
 _MOST_RESUMED = 5
@@ -172,7 +169,7 @@ def run_leg(
     with injector:
         clients = [_Seen(client, injector.worked) for client in scene.clients]
         try:
-            journal = _under_faults(scene, setting, clients, watch, folder / "faults", injector.release)
+            journal = _under_faults(scene, setting, clients, watch, folder / "faults", injector.resumed)
         finally:
             injector.stop()
             scene.disk.lift()
@@ -247,7 +244,7 @@ def _under_faults(
     clients: Sequence[Client],
     watch: _Watch,
     folder: Path,
-    mended: Callable[[], None],
+    resumed: Callable[[float], None],
 ) -> Journal:
     for _ in range(_MOST_RESUMED):
         try:
@@ -257,8 +254,9 @@ def _under_faults(
                 raise
             scene.disk.lift()  # someone has made room, and starts the run again
             _threads_left()
+            began = time.monotonic()
             scene.renew()
-            mended()
+            resumed(began)
             finished = Journal(folder, setting.digest()).last_round(setting.experiment.model.variants[0].name)
             watch.forget(0 if finished is None else finished.round)
     raise InfrastructureError(f"{folder}: the run was resumed {_MOST_RESUMED} times and has not ended")

@@ -13,6 +13,9 @@ from bench.soak.plan import SHARES
 LINK = "link"
 """The rung below the ladder: the link itself has sent again, or waited."""
 
+RESUME = "resume"
+"""The rung of a full disk: the run ends, and is resumed from its journal, its boards as they are to be."""
+
 
 @dataclass(frozen=True)
 class Injected:

@@ -75,6 +75,13 @@ def test_a_fault_that_strikes_within_a_rung_is_over_with_the_check_behind_it(boo
     assert book.end_of(12.0) == Ended(20.0, "flash")
 
 
+def test_what_a_resumed_run_does_for_its_boards_heals_too(book: BoardBook, clock: Clock) -> None:
+    clock.now = 20.0
+    book.worked(10.0, "resume")
+    assert book.end_of(9.0) == Ended(20.0, "resume")
+    assert book.end_of(11.0) is None
+
+
 def test_a_check_that_a_fault_strikes_says_nothing_of_it(book: BoardBook, clock: Clock) -> None:
     clock.now = 20.0
     book.recovered(climbed("resync", 3.0, check_s=1.0))
@@ -269,7 +276,7 @@ def test_what_takes_more_than_a_resync_waits_while_the_disk_is_full(wire: Wire, 
         wire.at_once = True
         wire.armed.clear()
         assert not wire.armed.wait(0.5)
-        injector.release()
+        injector.resumed(0.0)
         assert wire.armed.wait(5)
         injector.settle()
     assert [fault.number for fault in told] == [0]
