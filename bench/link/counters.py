@@ -14,8 +14,9 @@ class Counters:
     `payload_*`: payloads of requests sent and replies accepted, each once. `wire_*`: all bytes, delimiter to delimiter.
     `retransmitted_down`: of these, requests sent again. `retransmitted_up`: of these, bytes that brought nothing new:
     replies to requests answered before, and corrupt frames. `void_*`: of these, questions that had to be asked anew,
-    and their answers, whose payloads are not counted either. `corrupt` and `frames_*` are numbers of frames, `log` is
-    bytes of text.
+    and their answers, whose payloads are not counted either. `missed_up`: empty replies that the line has lost, and
+    that nobody asked for again, as a later reply said the same; in no other row. `corrupt` and `frames_*` are numbers
+    of frames, `log` is bytes of text.
     """
 
     payload_up: int = 0
@@ -30,11 +31,12 @@ class Counters:
     log: int = 0
     void_up: int = 0
     void_down: int = 0
+    missed_up: int = 0
 
     @property
     def needed_up(self) -> int:
         """Wire bytes up that every run which asks the same would count, however bad the line."""
-        return self.wire_up - self.retransmitted_up - self.void_up
+        return self.wire_up - self.retransmitted_up - self.void_up + self.missed_up
 
     @property
     def needed_down(self) -> int:

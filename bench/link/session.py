@@ -27,7 +27,7 @@ from typing import Self
 
 from bench.errors import BenchError, DeviceError, InfrastructureError
 from bench.link.counters import Counters
-from bench.link.frame import VERSION, Corrupt, Event, Frame, Parser, Received, Text
+from bench.link.frame import FLAG_REPLY, VERSION, Corrupt, Event, Frame, Parser, Received, Text
 from bench.link.messages import REASONS, ErrorCode, ErrorReply, Hello, HelloRequest, MessageType
 from bench.link.port import BytePort
 
@@ -244,6 +244,7 @@ class Session:
             elif own or bulk.kind in _WITHOUT_REPLY:
                 self.counters.payload_down += len(frame.payload)
                 self.counters.payload_up += len(reply.payload) if own else 0
+                self.counters.missed_up += 0 if own else _empty_reply_bytes(frame)
                 bulk.done(index, reply.payload if own else b"")
             else:
                 bulk.ask_again(index)
@@ -448,6 +449,10 @@ def _answers(reply: Frame, request: Frame) -> bool:
         and reply.version == VERSION
         and (reply.type, reply.tag, reply.sequence) == (request.type, request.tag, request.sequence)
     )
+
+
+def _empty_reply_bytes(request: Frame) -> int:
+    return len(Frame(request.type, request.flags | FLAG_REPLY, request.sequence).encode())
 
 
 def _type_name(kind: int) -> str:

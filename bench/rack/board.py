@@ -31,7 +31,7 @@ from bench.rack.manifest import BoardManifest, load_manifest
 _RESYNC_S = 2.0  # for a board that is well and only missed something
 _BOOT_S = 10.0  # from reset to HELLO, at most: image checksum, clock fallbacks, a slow virtual board
 _REOPEN_S = 0.2  # between attempts to open a line that went away
-_DATA_TIMEOUT_S = 30.0  # a board checks its whole partition; 220 KB take an nRF51 about 0.3 s
+_DATA_TIMEOUT_S = 3.0  # a board checks its whole partition; 220 KB take an nRF51 about 0.3 s; sent six times at most
 
 Step = Callable[[str], None]
 
@@ -87,6 +87,7 @@ class Board:
         self.resident: object = None  # what of its clients' its RAM holds, if known; theirs to say
         self.on_line: Step | None = None  # is given what the board prints, beside the log
         self.on_recovery: Callable[[recovery.Recovery], None] = lambda _recovery: None
+        self.recovering_since: float | None = None  # by the monotonic clock; None when it is not
         self.quarantine: str | None = None  # why the board is left alone
         self.may_flash = True  # False: what has to be there must be there already
         self._ends = ends
@@ -230,11 +231,15 @@ class Board:
         """
         if self.quarantine is not None:
             raise InfrastructureError(self.quarantine)
-        found = recovery.climb(self, reason, cancelled)
-        if found.rung == recovery.QUARANTINE:
-            said = "; ".join(f"{tried.rung}: {tried.error}" for tried in found.tried)
-            self.quarantine = f"board {self.name} does not come back: {said}"
-        self.on_recovery(found)
+        self.recovering_since = time.monotonic()
+        try:
+            found = recovery.climb(self, reason, cancelled)
+            if found.rung == recovery.QUARANTINE:
+                said = "; ".join(f"{tried.rung}: {tried.error}" for tried in found.tried)
+                self.quarantine = f"board {self.name} does not come back: {said}"
+            self.on_recovery(found)
+        finally:
+            self.recovering_since = None
         if self.quarantine is not None:
             raise InfrastructureError(self.quarantine)
         return found.rung

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ _SLICE = 100  # steps a TRAIN request: a lost one is noticed early; fixed, so th
 _CYCLES_PER_MAC = 60  # an upper bound for time-outs: twice what the slowest core needs
 _MARGIN_S = 2.0  # so that a lost request is sent again soon
 _INSTRUCTIONS_PER_MAC = 0.25  # a lower bound: a core with SIMD makes two products an instruction
+_OF_SEEN = 5.0  # times the fastest seen, and no step is slower; should one be, its request is but sent again too soon
 _OF_LAST = 0.9  # of what a sample took the last time, the next will take: steps do not depend on data, nearly
 
 
@@ -101,6 +103,7 @@ class BoardClient:
         self._codec = codec
         self._checkpoint = checkpoint
         self._sample_s = 0.0  # modelled, of the last job
+        self._step_s: float | None = None  # wall time, of the fastest slice so far
 
     @property
     def name(self) -> str:
@@ -240,12 +243,17 @@ class BoardClient:
     def _train(self, device: Device, job: TrainJob, progress: Progress) -> TrainResult:
         """In slices that end at the end of the shard, behind which another client's may lie."""
         macs = self._plan.macs_forward + self._plan.macs_backward
-        step_s = macs * _CYCLES_PER_MAC / device.info.core_hz
+        most_s = macs * _CYCLES_PER_MAC / device.info.core_hz
         done, position = 0, job.first % self._shard.count
         result = TrainResult(0, 0, 0, 0, 0)
         while done < job.count:
             size = min(_SLICE, job.count - done, self._shard.count - position)
+            # A request that was lost, or a board that hangs, is noticed the sooner the more is known.
+            step_s = most_s if self._step_s is None else min(most_s, _OF_SEEN * self._step_s)
+            begun = time.monotonic()
             part = self._shard.train(device, position, size, job, done, _MARGIN_S + size * step_s)
+            took_s = (time.monotonic() - begun) / size
+            self._step_s = took_s if self._step_s is None else min(self._step_s, took_s)
             if part.samples != size:
                 raise DeviceError(f"{device.name}: asked to train {size} samples, trained {part.samples}")
             result += part

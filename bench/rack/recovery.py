@@ -29,13 +29,15 @@ class Tried:
 
 @dataclass(frozen=True)
 class Recovery:
-    """How a board came back, or that it did not: `rung`. `reason` is what had happened to it."""
+    """How a board came back, or that it did not: `rung`. `reason` is what had happened to it; `check_s`, of `seconds`,
+    are the last: the check that it passed."""
 
     board: str
     rung: str
     reason: str
     seconds: float
     tried: Sequence[Tried] = ()
+    check_s: float = 0.0
 
     def document(self) -> dict[str, Any]:
         """For journal and results."""
@@ -79,14 +81,15 @@ def climb(board: Recoverable, reason: str = "", cancelled: threading.Event | Non
         started = time.monotonic()
         try:
             rung()
+            checked = time.monotonic()
             board.check(cancelled)
         except (InfrastructureError, DeviceError) as error:
             board.log(f"recovery: {name} does not help: {error}")
             tried.append(Tried(name, str(error), round(time.monotonic() - started, 3)))
             board.close()  # a line that vanished with the board is opened anew by the next rung
         else:
-            took_s = time.monotonic() - begun
-            board.log(f"recovered by {name} in {took_s:.1f} s")
-            return Recovery(board.name, name, reason, took_s, tuple(tried))
+            now = time.monotonic()
+            board.log(f"recovered by {name} in {now - begun:.1f} s")
+            return Recovery(board.name, name, reason, now - begun, tuple(tried), now - checked)
     board.log("recovery: no rung helps; the board is left alone")
     return Recovery(board.name, QUARANTINE, reason, time.monotonic() - begun, tuple(tried))

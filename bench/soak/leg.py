@@ -27,10 +27,7 @@ from bench.results.table import Measurement, compare_counted
 from bench.soak.boards import Injector
 from bench.soak.disk import DiskFull
 from bench.soak.plan import DISK, Planned
-from bench.soak.record import Injected, Leg
-
-RESUME = "resume"
-"""The rung of a full disk: the run ends, and is resumed from its journal."""
+from bench.soak.record import RESUME, Injected, Leg
 
 _THREADS_S = 60.0  # for clients that were given up to let go of their boards
 _MOST_RESUMED = 5
@@ -43,18 +40,18 @@ class _Watch:
     """Carries out `bench.federation.observer.Observer`: what the host has acknowledged, and who did not answer."""
 
     def __init__(
-        self, begins: Callable[[str], None], worked: Callable[[str], None], finished: Callable[[int], None]
+        self,
+        acknowledged: Callable[[], None] = lambda: None,
+        finished: Callable[[int], None] = lambda _round: None,
     ) -> None:
-        self._begins = begins
-        self._worked = worked
+        self._acknowledged = acknowledged
         self._finished = finished
         self._lock = threading.Lock()
         self.acknowledged: set[Update] = set()
         self.late = 0
 
-    def client_started(self, variant: str, round_: int, rounds: int | None, client: str) -> None:  # noqa: ARG002
+    def client_started(self, variant: str, round_: int, rounds: int | None, client: str) -> None:
         """See Observer."""
-        self._begins(client)
 
     def client_progress(self, client: str, done: int, total: int) -> None:
         """See Observer."""
@@ -63,7 +60,7 @@ class _Watch:
         """See Observer."""
         with self._lock:
             self.acknowledged.add((trained.round, client))
-        self._worked(client)
+        self._acknowledged()
 
     def client_dropped(self, client: str, reason: str) -> None:  # noqa: ARG002
         """See Observer."""
@@ -81,11 +78,10 @@ class _Watch:
 
 
 @dataclass(frozen=True)
-class _LeavingOut:
-    """A client that fails in rounds in which it failed in the other run."""
+class _Same:
+    """A client that is another."""
 
     client: Client
-    accepted: frozenset[Update]
 
     @property
     def name(self) -> str:
@@ -103,9 +99,35 @@ class _LeavingOut:
         return self.client.at_least_s(job)
 
     def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
+        return self.client.fit(job, progress, cancelled)
+
+    def recover(self) -> None:
+        self.client.recover()
+
+
+@dataclass(frozen=True)
+class _Seen(_Same):
+    """A client whose finished jobs are noted: board, and when the job began."""
+
+    worked: Callable[[str, float], None]
+
+    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
+        began = time.monotonic()
+        trained = super().fit(job, progress, cancelled)
+        self.worked(self.host, began)
+        return trained
+
+
+@dataclass(frozen=True)
+class _LeavingOut(_Same):
+    """A client that fails in rounds in which it failed in the other run."""
+
+    accepted: frozenset[Update]
+
+    def fit(self, job: TrainJob, progress: Progress, cancelled: threading.Event) -> Trained:
         if (job.round, self.name) not in self.accepted:
             raise DeviceError("left out, as in the run under faults")
-        return self.client.fit(job, progress, cancelled)
+        return super().fit(job, progress, cancelled)
 
     def recover(self) -> None:
         """Nothing has happened to it."""
@@ -142,33 +164,28 @@ def run_leg(
     """
     begun = time.monotonic()
     setting = scene.of(seed)
-    host_of = {client.name: client.host for client in scene.clients}
-    full = _FullDisk(scene.disk, disk_fault, folder)
-
-    def worked(client: str) -> None:
-        injector.worked(host_of[client])
-        full.worked()
-
-    def begins(client: str) -> None:
-        injector.begins(host_of[client])
-
-    watch = _Watch(begins, worked, full.round_finished)
-    injector.start()
-    try:
-        journal = _under_faults(scene, setting, watch, folder / "faults")
-    finally:
-        injector.stop()
-        scene.disk.lift()
-    hangs = watch.late + _threads_left()
+    full = _FullDisk(scene.disk, disk_fault, folder, injector.hold)
+    watch = _Watch(full.acknowledged, full.round_finished)
+    with injector:
+        clients = [_Seen(client, injector.worked) for client in scene.clients]
+        try:
+            journal = _under_faults(scene, setting, clients, watch, folder / "faults", injector.resumed)
+        finally:
+            injector.stop()
+            scene.disk.lift()
+        struck = time.monotonic()
+        hangs = watch.late + _threads_left()
+        faults = injector.settle()
     counts = _counted(journal.rows(), setting.experiment.train.local_samples)
     accepted = frozenset(counts)
     scene.mend()
-    plain = _Watch(begins, lambda client: injector.worked(host_of[client]), lambda _round: None)
-    # Faults are over, but not all that they have broken is mended: that is the first job's to do.
+    settled = time.monotonic()
+    plain = _Watch()
     reference = _federate(scene, setting, folder / "plain", plain, [_LeavingOut(c, accepted) for c in scene.clients])
     hangs += plain.late + _threads_left()
+    ended = time.monotonic()
     rounds = setting.experiment.federation["rounds"]
-    faults = injector.faults() + ([full.injected] if full.injected is not None else [])
+    faults += [full.injected] if full.injected is not None else []
     leg = Leg(
         number=number,
         faults=tuple(faults),
@@ -177,18 +194,23 @@ def run_leg(
         duplicated_updates=sum(count - 1 for count in counts.values()),
         left_out=rounds * len(scene.clients) - len(accepted),
         hangs=hangs,
-        wrong_figures=tuple(compare_counted(journal.rows(), reference.rows())),
+        wrong_figures=tuple(compare_counted(journal.rows(), reference.rows(), renumbered=True)),
         weights_equal=bool(np.array_equal(_weights(journal, setting), _weights(reference, setting))),
-        seconds=round(time.monotonic() - begun, 1),
+        seconds=round(ended - begun, 1),
+        faults_s=round(struck - begun, 1),
+        settling_s=round(settled - struck, 1),
+        repetition_s=round(ended - settled, 1),
     )
     return leg, None if full.injected is not None else disk_fault
 
 
 class _FullDisk:
-    """The disk becomes full after some round of the leg, in what the next one writes."""
+    """The disk becomes full after some round of the leg, in what the next one writes; the first then in which no board
+    has to be flashed, which takes room."""
 
-    def __init__(self, disk: DiskFull, planned: Planned | None, folder: Path) -> None:
+    def __init__(self, disk: DiskFull, planned: Planned | None, folder: Path, hold: Callable[[], bool]) -> None:
         self._disk = disk
+        self._hold = hold
         self._planned = planned
         self._folder = folder / "faults"
         draw = random.Random(0 if planned is None else planned.seed)
@@ -198,7 +220,7 @@ class _FullDisk:
 
     def round_finished(self, round_: int) -> None:
         """Strikes when its round has come."""
-        if self._planned is None or self.injected is not None or round_ < self._after:
+        if self._planned is None or self.injected is not None or round_ < self._after or not self._hold():
             return
         state = max(path.stat().st_size for path in self._folder.glob("*-?????.json"))
         journal = (self._folder / "journal.jsonl").stat().st_size
@@ -209,23 +231,32 @@ class _FullDisk:
         self.injected = Injected(self._planned.number, DISK, "", at, {"limit": limit, "round": round_})
         self._disk.strike(limit)
 
-    def worked(self) -> None:
+    def acknowledged(self) -> None:
         """An update is acknowledged: if there is room again, the run has been resumed."""
         if self.injected is not None and not self.injected.rung and not self._disk.struck:
             seconds = round(time.monotonic() - self._begun, 3)
             self.injected = replace(self.injected, rung=RESUME, seconds=seconds)
 
 
-def _under_faults(scene: Scene, setting: Setting, watch: _Watch, folder: Path) -> Journal:
+def _under_faults(
+    scene: Scene,
+    setting: Setting,
+    clients: Sequence[Client],
+    watch: _Watch,
+    folder: Path,
+    resumed: Callable[[float], None],
+) -> Journal:
     for _ in range(_MOST_RESUMED):
         try:
-            return _federate(scene, setting, folder, watch, scene.clients)
+            return _federate(scene, setting, folder, watch, clients)
         except InfrastructureError:
             if not scene.disk.struck:
                 raise
             scene.disk.lift()  # someone has made room, and starts the run again
             _threads_left()
+            began = time.monotonic()
             scene.renew()
+            resumed(began)
             finished = Journal(folder, setting.digest()).last_round(setting.experiment.model.variants[0].name)
             watch.forget(0 if finished is None else finished.round)
     raise InfrastructureError(f"{folder}: the run was resumed {_MOST_RESUMED} times and has not ended")

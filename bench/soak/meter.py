@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
 
 from bench.errors import InfrastructureError
 from bench.meters.meter import MeterSettings
 from bench.meters.opening import opened
 from bench.meters.trace import Trace
-from bench.soak.plan import METER, Planned, Queue
+from bench.soak.plan import METER, Planned
 from bench.soak.record import Injected
 from bench.virtual.instruments.running import running
 from bench.virtual.instruments.spec import Faults, Script, Stretch, VirtualMeterKind
@@ -29,43 +32,57 @@ _TOLERANCE = 0.01
 
 
 class MeterBench:
-    """Takes its faults in a thread of its own, when it is told to."""
+    """Meters freeze in a thread of its own, one after the other, within its block. What is not taken when the block is
+    left is to be injected again."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-        self._due = threading.Semaphore(0)
-        self._over = False
-        self.faults: list[Injected] = []
-        self.wrong: list[str] = []
-        """Figures that were given out and are wrong, and freezes that nobody noticed."""
+    def __init__(self, plan: Sequence[Planned]) -> None:
+        """`plan`: in order."""
+        self._left = list(plan)
+        self._count = len(plan)
+        self._due: queue.SimpleQueue[Planned | None] = queue.SimpleQueue()
+        self._given_up = threading.Event()
+        self._lock = threading.Lock()
+        self._faults: list[Injected] = []
+        self._wrong: list[str] = []  # figures that were given out and are wrong, and freezes that nobody noticed
         self._thread = threading.Thread(target=self._run, name="faults-meter", daemon=True)
+
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
-    def freeze(self) -> None:
-        """One more meter freezes soon."""
-        self._due.release()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._given_up.set()
+        self._due.put(None)
+        self._thread.join()
 
-    def stop(self) -> None:
-        """Ends when what is due is done."""
-        self._over = True
-        self._due.release()
+    def freeze(self, share: float) -> None:
+        """So many of all are to have frozen soon: a share from 0 to 1."""
+        with self._lock:
+            while self._left and self._count - len(self._left) < round(share * self._count):
+                self._due.put(self._left.pop(0))
+
+    def finish(self) -> None:
+        """All freeze, and this returns when they have."""
+        self.freeze(1.0)
+        self._due.put(None)
         self._thread.join()
 
     def take(self) -> tuple[list[Injected], list[str]]:
-        """What has come since this was last asked."""
-        faults, self.faults = self.faults, []
-        wrong, self.wrong = self.wrong, []
+        """What has come since this was last asked: faults, and what was wrong."""
+        with self._lock:
+            faults, self._faults = self._faults, []
+            wrong, self._wrong = self._wrong, []
         return faults, wrong
 
     def _run(self) -> None:
-        while True:
-            self._due.acquire()
-            planned = self._queue.take() if not self._over else None
-            if planned is None:
-                if self._over:
-                    return
-                continue
-            self.faults.append(_frozen(planned, self.wrong.append))
+        while (planned := self._due.get()) is not None and not self._given_up.is_set():
+            wrong: list[str] = []
+            fault = _frozen(planned, wrong.append)
+            with self._lock:
+                self._faults.append(fault)
+                self._wrong += wrong
 
 
 def _frozen(planned: Planned, wrong: Callable[[str], None]) -> Injected:

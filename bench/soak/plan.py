@@ -33,8 +33,9 @@ SHARES: dict[str, float] = {
 }
 """Of all faults: weighted towards those that cost a second, and at least 0.5 % of each."""
 
-_HEAVY = ("hang", "wrong-build", "brown-out", "probe-gone")
-"""Cost a board many seconds, in which the others wait: several boards have theirs at a time."""
+HEAVY = ("hang", "wrong-build", "brown-out", "probe-gone")
+"""Take more than a resync. They cost a board many seconds, in which the others wait: several boards have theirs at a
+time."""
 
 _GAP = 300  # bytes on the line before a fault strikes, at most
 _FLASH_CHANGES = 250  # of flash, before the power fails, at most: fewer than a page has
@@ -75,8 +76,8 @@ def make_plan(kinds: Sequence[str], count: int, seed: int, together: int) -> lis
         raise ConfigError(f"--count {count}: {len(kinds)} kinds of faults need at least as many")
     generator = random.Random(seed)
     counts = _counts(kinds, count)
-    heavy = [kind for kind in kinds if kind in _HEAVY for _ in range(counts[kind])]
-    light = [kind for kind in kinds if kind not in _HEAVY for _ in range(counts[kind])]
+    heavy = [kind for kind in kinds if kind in HEAVY for _ in range(counts[kind])]
+    light = [kind for kind in kinds if kind not in HEAVY for _ in range(counts[kind])]
     generator.shuffle(heavy)
     generator.shuffle(light)
     groups = [heavy[at : at + together] for at in range(0, len(heavy), together)]

@@ -13,6 +13,9 @@ from bench.soak.plan import SHARES
 LINK = "link"
 """The rung below the ladder: the link itself has sent again, or waited."""
 
+RESUME = "resume"
+"""The rung of a full disk: the run ends, and is resumed from its journal, its boards as they are to be."""
+
 
 @dataclass(frozen=True)
 class Injected:
@@ -43,6 +46,12 @@ class Leg:
     wrong_figures: Sequence[str]
     weights_equal: bool
     seconds: float
+    faults_s: float
+    """Of `seconds`: the rounds under faults."""
+    settling_s: float
+    """What their boards needed then until they were well."""
+    repetition_s: float
+    """The rounds without faults."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -88,6 +97,9 @@ def totals(legs: Sequence[Leg], leaked_processes: int) -> dict[str, Any]:
         "wrong_figures": sum(len(leg.wrong_figures) for leg in legs),
         "weights_equal": all(leg.weights_equal for leg in legs),
         "legs": len(legs),
+        "faults_s": round(sum(leg.faults_s for leg in legs), 1),
+        "settling_s": round(sum(leg.settling_s for leg in legs), 1),
+        "repetition_s": round(sum(leg.repetition_s for leg in legs), 1),
         "kinds": kinds_document(faults),
     }
 

@@ -55,8 +55,8 @@ def soak(
 ) -> dict[str, Any]:
     """Runs it to its end and returns its document, which is also written, with a table, into its folder.
 
-    What a leg has come to is kept when it ends; `resume` goes on with the newest soak of these settings that was not
-    finished.
+    What a leg has come to is kept when it ends, with the table so far; `resume` goes on with the newest soak of these
+    settings that is not complete, and injects again what had struck in a leg that did not end.
 
     Raises:
         ConfigError: a board of the rack is real, or the settings cannot be.
@@ -75,23 +75,30 @@ def soak(
     plan = make_plan(settings.kinds, settings.count, settings.seed, len(setting.entries))
     folder = _folder(reports, settings, resume)
     store = _Store(folder, settings)
+    earlier_s = sum(leg.seconds for leg in store.legs)
     begun = time.monotonic()
     purpose = f"soak {folder.name}"
     names = [entry.name for entry in setting.entries]
     with Rack.open(setting.inventory, names, purpose=purpose, state_dir=state_dir, log_dir=folder / "logs") as opened:
         reporter.say(f"soak {folder.name}: {len(plan)} faults on {len(opened.boards)} boards, seed {settings.seed}")
-        _Soak(settings, setting, opened, plan, store, reporter).run(begun)
+        try:
+            _Soak(settings, setting, opened, plan, store, reporter).run(begun)
+        except BaseException:
+            with suppress(OSError):
+                reporter.say(f"{len(store.legs)} legs are kept in {store.folder}: `--resume` goes on, soak.md tells")
+            raise
     deadline = time.monotonic() + _ENDS_S
     while started() and time.monotonic() < deadline:
         threading.Event().wait(_WATCH_S)  # for processes that end by themselves
     document = {
         **store.document(),
         **totals(store.legs, len(started())),
-        "seconds": round(time.monotonic() - begun, 1),
+        "seconds": round(earlier_s + time.monotonic() - begun, 1),
         "rack": str(setting.inventory.path),
         "boards": names,
     }
-    document["passed"] = passed(document)
+    document["complete"] = document["injected"] == len(plan)
+    document["passed"] = passed(document) and (document["complete"] or settings.minutes is not None)
     store.finish(document)
     return document
 
@@ -131,45 +138,44 @@ class _Soak:
             self._rack,
             clients_of(self._setting, self._variant, self._rack),
             DiskFull(),
-            lambda: at_once(list(self._rack.boards.values()), _renew),
+            lambda: at_once(list(self._rack.boards.values()), _renewed),
             lambda: at_once([board for board in self._rack.boards.values() if board.quarantine is not None], _renew),
         )
-        meters = MeterBench(Queue(self._meters))
-        due, limit_s = len(self._meters), 60 * (self._settings.minutes or float("inf"))
-        try:
-            while (len(self._on_boards) or self._disks or due) and time.monotonic() - begun < limit_s:
-                due -= self._freeze(meters, due)
+        limit_s = 60 * (self._settings.minutes or float("inf"))
+        with MeterBench(self._meters) as meters:
+            while (legs := self._unfinished()) and time.monotonic() - begun < limit_s:
+                meters.freeze(1 - len(self._on_boards) / self._whole)
                 self._leg(scene, wrong, meters)
-        finally:
-            meters.stop()
-        if rest := meters.take()[0]:
-            self._store.add_faults(rest)
+            if not legs:
+                meters.finish()
+            self._store.add_to_last(*meters.take())
 
-    def _freeze(self, meters: MeterBench, left: int) -> int:
-        """Meters freeze in step with what is left of the boards' faults."""
-        wanted = round(len(self._meters) * len(self._on_boards) / self._whole)
-        for _ in range(left - wanted):
-            meters.freeze()
-        return max(0, left - wanted)
+    def _unfinished(self) -> bool:
+        """Whether there is to be one leg more: one at least, which meters freeze beside."""
+        return bool(len(self._on_boards) or self._disks or not self._store.legs)
 
     def _leg(self, scene: Scene, wrong: Mapping[str, Path], meters: MeterBench) -> None:
         number = len(self._store.legs) + 1
         folder = self._store.folder / f"leg-{number:04}"
         shutil.rmtree(folder, ignore_errors=True)
-        injector = Injector(list(self._rack.boards.values()), self._on_boards, wrong, self._told)
+
+        def struck(_fault: Injected) -> None:
+            meters.freeze(1 - len(self._on_boards) / self._whole)  # in step with the boards
+            self._told()
+
+        injector = Injector(list(self._rack.boards.values()), self._on_boards, wrong, struck)
         disk_fault = self._disks.pop() if self._disks else None
         leg, left = run_leg(scene, number, self._settings.seed + number, injector, disk_fault, folder)
         if left is not None:
             self._disks.append(left)
         faults, figures = meters.take()
-        leg = replace(leg, faults=(*leg.faults, *faults), wrong_figures=(*leg.wrong_figures, *figures))
-        self._store.add(leg)
+        self._store.add(leg := _beside(leg, faults, figures))
         if leg.weights_equal and not leg.wrong_figures and not leg.lost_updates:
             shutil.rmtree(folder)
         with suppress(OSError):
             self._reporter.say(_line(leg))
 
-    def _told(self, _fault: Injected) -> None:
+    def _told(self) -> None:
         with self._lock:
             self._struck += 1
             struck = self._struck
@@ -195,6 +201,16 @@ def _renew(board: Board) -> None:
             board.recover(reason=str(error))
 
 
+def _renewed(board: Board) -> None:
+    """Likewise, but a board that no rung brings back stays in quarantine, which its fault's row tells."""
+    try:
+        _renew(board)
+    except InfrastructureError as error:
+        if board.quarantine is None:
+            raise
+        board.log(f"the run goes on without it: {error}")
+
+
 class _Store:
     """A soak's folder: settings, a file for each leg, and at last the document."""
 
@@ -212,10 +228,11 @@ class _Store:
         self.legs.append(leg)
         self._write(leg)
 
-    def add_faults(self, faults: Sequence[Injected]) -> None:
-        """Of what ran beside the last leg."""
-        self.legs[-1] = leg = replace(self.legs[-1], faults=(*self.legs[-1].faults, *faults))
-        self._write(leg)
+    def add_to_last(self, faults: Sequence[Injected], figures: Sequence[str]) -> None:
+        """What came beside the last leg after its end."""
+        if self.legs and (faults or figures):
+            self.legs[-1] = leg = _beside(self.legs[-1], faults, figures)
+            self._write(leg)
 
     def document(self) -> dict[str, Any]:
         """What it was to be."""
@@ -223,15 +240,25 @@ class _Store:
 
     def finish(self, document: Mapping[str, Any]) -> None:
         """All is over."""
+        self._tell(document)
+        write_atomically(self.folder / "soak.json", json.dumps(document, indent=2).encode())
+
+    def _write(self, leg: Leg) -> None:
+        """With the table so far, which is there then however the soak ends."""
+        path = self.folder / "legs" / f"{leg.number:04}.json"
+        write_atomically(path, json.dumps(leg.document()).encode())
+        self._tell(totals(self.legs, 0))
+
+    def _tell(self, document: Mapping[str, Any]) -> None:
         faults = [fault for leg in self.legs for fault in leg.document()["faults"]]
         lines = "".join(json.dumps(fault) + "\n" for fault in sorted(faults, key=lambda fault: fault["at"]))
         write_atomically(self.folder / "faults.jsonl", lines.encode())
         write_atomically(self.folder / "soak.md", markdown(document).encode())
-        write_atomically(self.folder / "soak.json", json.dumps(document, indent=2).encode())
 
-    def _write(self, leg: Leg) -> None:
-        path = self.folder / "legs" / f"{leg.number:04}.json"
-        write_atomically(path, json.dumps(leg.document()).encode())
+
+def _beside(leg: Leg, faults: Sequence[Injected], figures: Sequence[str]) -> Leg:
+    """With what the meters have come to."""
+    return replace(leg, faults=(*leg.faults, *faults), wrong_figures=(*leg.wrong_figures, *figures))
 
 
 def _settings_document(settings: SoakSettings) -> dict[str, Any]:
@@ -245,9 +272,13 @@ def _folder(reports: Path, settings: SoakSettings, resume: bool) -> Path:
     wanted = _settings_document(settings)
     for folder in sorted(base.glob("soak-*"), reverse=True):
         file = folder / "settings.json"
-        if file.is_file() and not (folder / "soak.json").is_file() and json.loads(file.read_text()) == wanted:
+        if file.is_file() and json.loads(file.read_text()) == wanted and not _complete(folder / "soak.json"):
             return folder
     raise ConfigError(f"no unfinished soak with these faults, count and seed in {base}: run without --resume")
+
+
+def _complete(document: Path) -> bool:
+    return document.is_file() and bool(json.loads(document.read_text(encoding="utf-8")).get("complete", True))
 
 
 def _line(leg: Leg) -> str:
@@ -261,4 +292,5 @@ def _line(leg: Leg) -> str:
         "wrong figures": len(leg.wrong_figures),
     }
     text += "".join(f", {count} {what}" for what, count in wrong.items() if count)
-    return f"{text}, weights {'equal' if leg.weights_equal else 'DIFFERENT'}, {leg.seconds:.0f} s"
+    text += f", weights {'equal' if leg.weights_equal else 'DIFFERENT'}, {leg.seconds:.0f} s"
+    return f"{text} ({leg.faults_s:.0f} + {leg.settling_s:.0f} + {leg.repetition_s:.0f} without faults)"

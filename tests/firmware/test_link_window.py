@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.link.device import Device
-from bench.link.frame import decode
+from bench.link.frame import Frame, decode
 from bench.link.messages import READ, WRITE, MessageType
 from bench.link.session import BoardReset, BoardSilent, Refused, Session
 from tests.firmware.link_board import CppBoard, Faults, MemoryPort, build_library
@@ -119,6 +119,8 @@ def test_a_lost_answer_to_a_write_is_not_missed(board: CppBoard, lost: int) -> N
     device.write_params(data)
     assert board.params == data
     assert board.executed == 9
+    empty = len(Frame(MessageType.WRITE, 0x11, 1).encode())
+    assert device.counters.needed_up == 9 * empty, "as on a line that loses nothing"
     assert device.read_params(0, 100) == data[:100]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from loop_time import run_for
 
+from bench.cli import parser
 from bench.errors import ConfigError, InfrastructureError
 from bench.link.frame import Frame
 from bench.soak.plan import SHARES, Planned, Queue, detailed, kinds_of, make_plan
@@ -142,6 +143,16 @@ def test_a_plan_has_the_number_that_was_asked_for_and_of_each_kind_its_share() -
     assert sum(small.values()) == 20
 
 
+def test_the_help_tells_each_kinds_share(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["soak", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    rare = [kind for kind, share in SHARES.items() if share == 0.0055]
+    assert f"0.55 % each {', '.join(rare)}: 55 of 10,000" in said
+    for kind in SHARES.keys() - rare:
+        assert f"{kind} {SHARES[kind] * 100:g} %" in said
+
+
 def test_a_plan_is_its_seeds_alone() -> None:
     plans = [make_plan(tuple(SHARES), 100, seed, 3) for seed in (1, 1, 2)]
     assert plans[0] == plans[1] != plans[2]
@@ -185,7 +196,10 @@ def leg(**changes: object) -> Leg:
         "hangs": 0,
         "wrong_figures": (),
         "weights_equal": True,
-        "seconds": 1.0,
+        "seconds": 3.0,
+        "faults_s": 1.5,
+        "settling_s": 0.5,
+        "repetition_s": 1.0,
     }
     return Leg(**{**given, **changes})
 

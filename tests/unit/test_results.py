@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import ConfigError, InfrastructureError
+from bench.link.frame import Frame
 from bench.results.store import compare_runs, find_run, load_rows, load_run, point_latest, write_run
 from bench.results.table import COLUMNS, UNITS, Measurement, Recorder, compare_counted, frame, rows_of
 
@@ -78,6 +79,23 @@ def test_counted_figures_are_compared_and_retransmissions_are_not() -> None:
     assert len(compare_counted([ROW], [replace(ROW, board="n2")])) == 2
     # A figure that was counted in one run and modelled in the other is a difference as well.
     assert compare_counted([ROW], [replace(ROW, kind="modelled")]) != []
+
+
+def test_where_requests_have_other_numbers_long_frames_may_take_cobs_a_byte_more() -> None:
+    def differs(one: float, other: float, *, metric: str = "wire_down") -> bool:
+        rows = [replace(ROW, metric=metric, unit="bytes", value=value) for value in (one, other)]
+        return compare_counted([rows[0]], [rows[1]], renumbered=True) != []
+
+    payload = b"\1" * 250 + b"\0" + b"\1" * 150
+    early, late = (len(Frame(5, 0x10, sequence, payload).encode()) for sequence in (5, 257))
+    assert late == early + 1, "the 257th request's number has no zero byte"
+    assert not differs(early, late)
+    assert not differs(467, 468)
+    assert differs(467, 469)
+    assert differs(253, 254), "a frame that is too short for it"
+    assert differs(467, 468, metric="payload_down")
+    rows = [replace(ROW, metric="wire_up", unit="bytes", value=value) for value in (467, 468)]
+    assert compare_counted([rows[0]], [rows[1]]) != [], "where they have the same numbers, so have the bytes"
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The way faults come to a virtual board: a socket beside its serial line, one fault a connection.
 
 A line of JSON, a `Fault`, is answered by lines of their own: `struck` when it has struck, and, of a fault of the line,
-`healed` when the line has carried a whole frame from the board again; or `refused: ...`. Whoever closes the connection
-before a fault has struck takes it back. The kind `power-cycle` with `after` 0 is done at once, and `struck` when the
-board is on again.
+`healed` when the line has carried a whole frame from the board again, each with the time by the computer's monotonic
+clock; or `refused: ...`. Whoever ends his side of the connection before a fault has struck takes it back, which the end
+of the other side confirms. The kind `power-cycle` with `after` 0 is done at once, and `struck` when the board is on
+again.
 """
 
 from __future__ import annotations
@@ -70,9 +71,13 @@ class ControlServer:
             self._tell(client, f"refused: {error}")
             return
         if fault.kind == "power-cycle" and fault.after == 0:
-            self._faults.power_cycle(fault.seconds, lambda: self._tell(client, "struck"))
+            self._faults.power_cycle(fault.seconds, lambda: self._happened(client, "struck"))
         else:
-            self._faults.arm(fault, lambda: self._tell(client, "struck"), lambda: self._tell(client, "healed"))
+            struck, healed = (lambda: self._happened(client, "struck")), (lambda: self._happened(client, "healed"))
+            self._faults.arm(fault, struck, healed)
+
+    def _happened(self, client: socket.socket, event: str) -> None:
+        self._tell(client, f"{event} {time.monotonic()}")
 
     def _tell(self, client: socket.socket, text: str) -> None:
         with contextlib.suppress(OSError):
@@ -84,11 +89,17 @@ class ControlServer:
             client.close()
 
 
+class FaultOverError(InfrastructureError):
+    """The board says no more of a fault: it was taken back, or the board's process has ended."""
+
+
 class ArmedFault:
-    """In the process that wants the fault; closing it takes a fault back that has not struck."""
+    """In the process that wants the fault; closing it takes a fault back that has not struck. `at`: when that happened
+    which was awaited last."""
 
     def __init__(self, folder: Path, fault: Fault) -> None:
         """`folder` is where the board's serial line is. Raises InfrastructureError when there is no board."""
+        self.at = 0.0
         self._buffer = b""
         self._socket = socket.socket(socket.AF_UNIX)
         try:
@@ -114,13 +125,29 @@ class ArmedFault:
             except OSError:
                 data = b""
             if not data:
-                raise InfrastructureError("the virtual board has ended before the fault was over")
+                raise FaultOverError("the virtual board has ended before the fault was over")
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         text = line.decode(errors="replace")
-        if text != event:
+        happened, _, at = text.partition(" ")
+        if happened != event:
             raise InfrastructureError(f"a fault was to be {event}, but is {text}")
+        self.at = float(at)
         return True
+
+    def take_back(self, timeout_s: float) -> bool:
+        """Takes the fault back. False: it has struck before that, and `at` says when.
+
+        Raises InfrastructureError: the board does not answer.
+        """
+        with contextlib.suppress(OSError):  # the board has ended
+            self._socket.shutdown(socket.SHUT_WR)
+        try:
+            if self.wait("struck", timeout_s):
+                return False
+        except FaultOverError:
+            return True
+        raise InfrastructureError(f"the virtual board has not let go of a fault within {timeout_s:g} s")
 
     def close(self) -> None:
         """Takes it back if it has not struck."""

@@ -45,7 +45,7 @@ class FaultyWire(Wire):
     """Passes bytes on as they come until a fault is armed.
 
     `strike` is called when a fault strikes, before the byte that it hits passes; `heal` once a whole frame has come
-    from the board afterwards.
+    from the board after the last byte that it spoils.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -124,7 +124,10 @@ class FaultyWire(Wire):
             self.board(data)
             return
         self.host(data)
-        if self._waiting and any(isinstance(event, Received) for event in self._parser.feed(data)):
+        if not self._waiting:
+            return
+        whole = any(isinstance(event, Received) for event in self._parser.feed(data))
+        if whole and not self._noise:
             waiting, self._waiting = self._waiting, []
             for heal in waiting:
                 heal()
