@@ -214,14 +214,13 @@ def test_the_workflows_commands_run_one_after_the_other(checkout: Path, tmp_path
     point_latest(reports, write_example(reports / "runs" / "night-20260102-030405", rounds=3))
     own = [step["run"] for step in steps() if ".venv/bin/bench" in step.get("run", "")]
     assert len(own) == 2
+    summary = tmp_path / "summary.md"
     for text in own:
-        ended = run(
-            f"cd {CHECKOUT}\n{text}", checkout, "/bin/sh", "-e", "-c", GITHUB_STEP_SUMMARY=str(tmp_path / "s.md")
-        )
+        ended = run(f"cd {CHECKOUT}\n{text}", checkout, "/bin/sh", "-e", "-c", GITHUB_STEP_SUMMARY=str(summary))
         assert ended.returncode == 0, ended.stderr
-    summary = (tmp_path / "s.md").read_text()
-    assert summary.startswith("```\nno regressions\n```\n")
-    assert "| accuracy" in summary.lower()
+    told = summary.read_text()
+    assert told.startswith("```\nno regressions\n```\n")
+    assert "| accuracy" in told.lower()
     [upload] = [step for step in steps() if step.get("uses", "").startswith("actions/upload-artifact@")]
     for name in upload["with"]["path"].split():
         found = list(checkout.glob(name))
