@@ -15,7 +15,7 @@ TIDY_FLAGS = -std=c++17 -xc++ -Ifirmware -DFTTE_HOST -DFTTE_ENV='"host"' -DFTTE_
              -DFTTE_BAUD=115200 -DFTTE_CORE_HZ=1000000000 -DFTTE_HSE_HZ=0 -DFTTE_CHUNK_BYTES=1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench kernels claims nightly soak docs format firmware setup setup-develop wheel clean distclean
+.PHONY: help demo test check bench kernels claims nightly soak docs docs-serve format firmware setup setup-develop wheel clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ soak: setup-develop  ## ten thousand faults on purpose on the default rack; COUN
 
 docs: setup-develop  ## the user documentation as a site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: docs  ## the same at http://127.0.0.1:8000, where its search works
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
 format: setup-develop  ## puts all sources into the project's format
 	$(BIN)/ruff check --fix .

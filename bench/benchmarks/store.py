@@ -5,6 +5,9 @@
 Runs are of one experiment on five kinds of boards, one a night, with figures that differ from run to run. They go in as
 `bench run` adds them, twenty and timed; the others are made of those by the database itself. The store is in the cache
 folder, and is deleted afterwards.
+
+Limits are of wall time. Processor time beside it tells a slow answer from a busy machine: what is told here waits for
+next to nothing else, as the store of a thousand runs is in the page cache when it is asked.
 """
 
 from __future__ import annotations
@@ -61,25 +64,27 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="store-") as folder:
         found = measure(Path(folder) / "results.db", options.runs, options.rows)
     write_document(options.output, "store", found)
-    rows = [(name, f"{seconds:.3f} s", f"{own:.3f} s", f"{limit:g} s") for name, seconds, own, limit in found["times"]]
-    print(f"{found['runs']} runs, {found['rows']:,} rows, {found['bytes'] / 1e6:,.0f} MB; a run of "
-          f"{options.rows:,} rows is added in {found['add_s']:.2f} s\n")  # fmt: skip
-    print(table(("what", "took", "of a core", "limit"), rows))
-    return int(any(seconds > limit for _, seconds, _, limit in found["times"]))
+    times = found["times"]
+    print(f"{found['runs']} runs, {found['rows']:,} rows, {found['bytes'] / 1e6:,.0f} MB; a run of {options.rows:,} "
+          f"rows is added in {found['add_s']:.2f} s, {found['add_processor_s']:.2f} s of processor\n")  # fmt: skip
+    rows = [(row["what"], f"{row['s']:.3f} s", f"{row['processor_s']:.3f} s", f"{row['limit_s']:g} s") for row in times]
+    print(table(("what", "wall", "processor", "limit"), rows))
+    return int(any(row["s"] > row["limit_s"] for row in times))
 
 
 def measure(path: Path, runs: int, rows: int) -> dict[str, Any]:
     """Fills a store and asks it."""
     with Store.open(path) as store, Reporter() as reporter:
         added = _fill(store, runs, rows, reporter)
-    times: list[tuple[str, float, float, float]] = []
+    times: list[dict[str, Any]] = []
 
     def timed(name: str, limit: float, call: Callable[[Store], object]) -> None:
         """Of a store that was just opened, as commands do."""
         begun, own = time.monotonic(), time.process_time()
         with Store.open(path) as store:
             call(store)
-        times.append((name, time.monotonic() - begun, time.process_time() - own, limit))
+        took = {"s": time.monotonic() - begun, "processor_s": time.process_time() - own}
+        times.append({"what": name, **took, "limit_s": limit})
 
     middle = f"night-{runs // 2:05}"
     timed("all runs", QUERY_LIMIT_S, queries.runs)
@@ -99,18 +104,21 @@ def measure(path: Path, runs: int, rows: int) -> dict[str, Any]:
     with Store.open(path) as store:
         figures = len(queries.measurements(store, middle))
     return {
-        "runs": runs, "rows": runs * figures, "bytes": path.stat().st_size, "add_s": statistics.median(added),
-        "times": times,
+        "runs": runs, "rows": runs * figures, "bytes": path.stat().st_size,
+        "add_s": statistics.median(wall for wall, _ in added),
+        "add_processor_s": statistics.median(own for _, own in added), "times": times,
     }  # fmt: skip
 
 
-def _fill(store: Store, runs: int, rows: int, reporter: Reporter) -> list[float]:
+def _fill(store: Store, runs: int, rows: int, reporter: Reporter) -> list[tuple[float, float]]:
+    """Returns seconds and processor seconds of each run that was added as `bench run` does it."""
     frame = _frame(rows)
-    took: list[float] = []
+    took: list[tuple[float, float]] = []
     for number in range(min(_TIMED, runs)):
-        begun = time.monotonic()
-        store.add_table(run_row(_document(number)), _of_run(frame, number), f"digest-{number}")
-        took.append(time.monotonic() - begun)
+        table_ = _of_run(frame, number)
+        begun, own = time.monotonic(), time.process_time()
+        store.add_table(run_row(_document(number)), table_, f"digest-{number}")
+        took.append((time.monotonic() - begun, time.process_time() - own))
         reporter.count("runs", number + 1, runs)
     for first in range(_TIMED, runs, _AT_ONCE):
         last = min(first + _AT_ONCE, runs)

@@ -20,6 +20,7 @@ _PAGE = """<!doctype html>
 <style>
 {style}
 main table {{ display: block; overflow-x: auto; max-width: 100%; }}
+main :not(td) > code {{ overflow-wrap: anywhere; }}
 main img {{ max-width: 100%; height: auto; background: #fff; }}
 </style>
 </head>

@@ -20,6 +20,7 @@ from bench.rack.board import Board
 from bench.rack.client import BoardClient, OnBoard, Streamed
 from bench.rack.rack import STATE_DIR, Rack, at_once
 from bench.report import write_report
+from bench.results.folders import folder_name, unfinished_runs
 from bench.results.store import point_latest, write_run
 from bench.results.table import Measurement
 
@@ -94,12 +95,8 @@ def run(
 def _run_folder(reports: Path, setting: Setting, resume: bool, started: datetime) -> Path:
     runs = reports / "runs"
     if not resume:
-        return runs / f"{setting.experiment.name}-{started:%Y%m%d-%H%M%S}"
-    unfinished = [
-        path
-        for path in sorted(runs.glob(f"{setting.experiment.name}-*"))
-        if (path / "journal" / "journal.jsonl").is_file() and not (path / "results.json").is_file()
-    ]
+        return runs / folder_name(setting.experiment.name, started)
+    unfinished = unfinished_runs(runs, setting.experiment.name)
     if not unfinished:
         raise ConfigError(f"no unfinished run of {setting.experiment.name} in {runs}: run without --resume")
     return unfinished[-1]

@@ -11,6 +11,7 @@ from bench.errors import ConfigError, DeviceError, InfrastructureError
 from bench.nightly.matrix import Cell
 from bench.nightly.night import OutOfTime
 from bench.results.files import write_atomically
+from bench.results.folders import begun_at, folders_of, unfinished_runs
 from bench.results.store import DOCUMENT
 
 _MISSED = 1  # of `bench run`: the run is whole, and missed a target
@@ -31,10 +32,8 @@ class Command:
         write_atomically(file, cell.toml().encode())
         runs = self.reports / "runs"
         before = _finished(runs, cell.name)
-        resume = resume and any(
-            (path / "journal" / "journal.jsonl").is_file() and not (path / DOCUMENT).is_file()
-            for path in runs.glob(f"{cell.name}-*")
-        )
+        # What an earlier night left unfinished is not this night's: it may be of another revision of the bench.
+        resume = resume and any(begun_at(run) >= begun_at(folder) for run in unfinished_runs(runs, cell.name))
         command = [
             sys.executable, "-m", "bench", "run", str(file), "--rack", str(self.rack), "--reports", str(self.reports),
             "--state", str(self.state), "--store", self.store, *(["--resume"] if resume else []),
@@ -58,6 +57,5 @@ _ERRORS = {ConfigError.exit_code: ConfigError, InfrastructureError.exit_code: In
 
 
 def _finished(runs: Path, cell: str) -> set[str]:
-    """Names of a cell's finished runs. Another cell's name may begin with this one's: what follows is a time."""
-    found = (path.parent.name for path in runs.glob(f"{cell}-*/{DOCUMENT}"))
-    return {name for name in found if len(name) == len(cell) + len("-20260102-030405")}
+    """Names of a cell's finished runs."""
+    return {path.name for path in folders_of(runs, cell) if (path / DOCUMENT).is_file()}

@@ -22,6 +22,7 @@ from bench.nightly.detect import Rule
 from bench.nightly.matrix import Cell
 from bench.results.database import Store
 from bench.results.files import write_atomically, writing
+from bench.results.folders import folder_name, folders_of
 from bench.results.nights import NightRun, add_night_run, begin_night
 from bench.results.store import load_run
 
@@ -114,7 +115,7 @@ class Night:
     def new(cls, reports: Path, matrix: str, cells: Sequence[Cell], now: datetime | None = None) -> Night:
         """Begins a night. Raises InfrastructureError: its folder cannot be written."""
         started = now or datetime.now(UTC)
-        name = f"{matrix}-{started:%Y%m%d-%H%M%S}"
+        name = folder_name(matrix, started)
         folder = reports / "nights" / name
         with writing(folder):
             (folder / "cells").mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,7 @@ class Night:
 
         Raises ConfigError where there is none.
         """
-        for folder in sorted((reports / "nights").glob(f"{matrix}-*"), reverse=True):
+        for folder in reversed(folders_of(reports / "nights", matrix)):
             if (folder / STATE).is_file() and not (state := NightState.read(folder)).finished:
                 wanted = {cell.name: state.cells.get(cell.name, CellState()) for cell in cells}
                 return cls(reports, folder, replace(state, cells=wanted), cells)
@@ -203,7 +204,7 @@ class Night:
     def _earlier(self) -> list[NightState]:
         """Up to ten nights of the matrix before this one, oldest first; what cannot be read is not there."""
         found = []
-        for folder in sorted((self._reports / "nights").glob(f"{self.state.matrix}-*"))[-11:]:
+        for folder in folders_of(self._reports / "nights", self.state.matrix)[-11:]:
             if folder.name != self.folder.name:
                 try:
                     found.append(NightState.read(folder))

@@ -17,8 +17,10 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure as Canvas
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 INK, RULE, PAGE, LIMIT = "#010203", "#010204", "#010205", "#010206"
@@ -31,6 +33,7 @@ _REPLACED = {
     **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES)},
 }
 _WIDTH = 5.0  # inches of 72 units
+_SVG_DPI = 72  # what matplotlib's SVG is drawn and laid out at
 BARS = 40  # boards of a plot; a fleet's are in the table of measurements
 _STYLE: Any = {  # matplotlib's type for it is a literal of all its settings
     "svg.fonttype": "none",
@@ -71,6 +74,7 @@ class Plot:
         """The same as a picture for slides and mails, 10 inches wide at 144 dots an inch."""
         with mpl.rc_context(_STYLE):
             canvas = self._draw()
+            canvas.set_layout_engine("constrained")
             canvas.patch.set(alpha=1, facecolor=PAGE)
             _paint(canvas)
             data = io.BytesIO()
@@ -161,7 +165,7 @@ def drawn_rows(name: str, alt: str, height: float, rows: int, draw: Callable[[Se
     """A plot of several pairs of axes with a common x, one below the other."""
 
     def canvas() -> Canvas:
-        made = Canvas(figsize=(_WIDTH, height), layout="constrained")
+        made = Canvas(figsize=(_WIDTH, height), dpi=_SVG_DPI)
         made.patch.set_alpha(0)
         axes = made.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
         for one in axes:
@@ -171,7 +175,11 @@ def drawn_rows(name: str, alt: str, height: float, rows: int, draw: Callable[[Se
 
     with mpl.rc_context(_STYLE):
         text = io.StringIO()
-        canvas().savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure = canvas()
+        # By hand: with a layout engine of the figure's, savefig draws everything twice.
+        FigureCanvasSVG(figure)
+        ConstrainedLayoutEngine().execute(figure)
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Plot(_for_page(name, alt, text.getvalue()), alt, name, canvas)
 
 

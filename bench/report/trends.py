@@ -112,7 +112,7 @@ def _lines(data: Trends) -> list[Line]:
     if data.values.empty:
         return []
     order = pd.Series(range(len(data.runs)), index=data.runs["id"])
-    times = pd.to_datetime(data.runs["started"], utc=True, errors="coerce").dt.to_pydatetime()
+    times = np.asarray(pd.to_datetime(data.runs["started"], utc=True, errors="coerce").dt.to_pydatetime())
     placed = data.values.assign(at=order.loc[data.values["run_id"]].to_numpy()).sort_values(["trend_id", "at"])
     values, at = placed["value"].to_numpy(), placed["at"].to_numpy()
     keys, begins = np.unique(placed["trend_id"].to_numpy(), return_index=True)

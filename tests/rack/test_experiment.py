@@ -221,6 +221,10 @@ def test_a_users_own_export_trains_on_boards(bench: Bench, experiment: Path, pro
 
 
 def test_resume_without_anything_to_resume(bench: Bench, experiment: Path, reference: Path) -> None:
+    """What is unfinished of an experiment whose name begins with this one's is not this one's."""
+    other = reference.parent / "small-too-20990102-030405" / "journal"
+    other.mkdir(parents=True)
+    (other / "journal.jsonl").touch()
     done = bench.run("run", str(experiment), "--reports", str(reference.parent.parent), "--resume")
     assert done.returncode == 2
     assert "no unfinished run of small" in done.stderr

@@ -58,10 +58,16 @@ def test_two_nights_are_equal_and_one_that_is_stopped_goes_on(bench: Bench, matr
         time.sleep(0.05)
     stopped.send_signal(signal.SIGINT)
     assert stopped.wait(30) == 130
+    # Of a cell whose name begins with this one's, and of this one in a night long ago: neither is tonight's.
+    for unfinished in (f"{CELL}-too-20990102-030405", f"{CELL}-20200102-030405"):
+        journal = reports / "runs" / unfinished / "journal"
+        journal.mkdir(parents=True)
+        (journal / "journal.jsonl").touch()
     second = night(bench, matrix, "--resume")
     assert second["cells"][CELL]["status"] == "done"
     assert second["night"] != first["night"]
-    assert len(list(reports.glob("runs/*"))) == 2  # the stopped run was gone on with
+    assert len(list(reports.glob("runs/*/results.json"))) == 2  # the stopped run was gone on with
+    assert len(list(reports.glob("runs/*"))) == 4
     assert second["regressions"] == second["unconfirmed"] == []
 
     with Store.open(reports / "results.db") as store:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from bench.errors import ConfigError, InfrastructureError
 from bench.experiment.config import load_experiment
 from bench.nightly.detect import Rule
 from bench.nightly.matrix import SHIPPED, Cell, cells, load_night
-from bench.nightly.night import Night, NightState, Outcome, OutOfTime
+from bench.nightly.night import CellState, Night, NightState, Outcome, OutOfTime
 from bench.results.database import Store
 from bench.results.nights import accept, findings
 
@@ -284,6 +285,23 @@ def test_a_night_that_was_stopped_goes_on_where_it_was(slow: Slow) -> None:
     assert NightState.read(outcome.folder).finished
     with pytest.raises(ConfigError, match="no unfinished night"):
         Night.unfinished(slow.reports, "sim", slow.cells)
+
+
+def test_a_matrix_whose_name_begins_with_another_s_has_nights_of_its_own(slow: Slow) -> None:
+    earlier = Night.new(slow.reports, "sim", slow.cells, datetime(2026, 1, 1, tzinfo=UTC))
+    later = Night.new(slow.reports, "sim-long", slow.cells, datetime(2026, 1, 2, tzinfo=UTC))
+    assert Night.unfinished(slow.reports, "sim", slow.cells).folder == earlier.folder
+    assert Night.unfinished(slow.reports, "sim-long", slow.cells).folder == later.folder
+
+
+def test_what_was_left_out_comes_first_whatever_another_matrix_left_out(slow: Slow) -> None:
+    slow.night()
+    for day in range(1, 12):  # more nights than are looked back at, of a name that sorts behind
+        other = Night.new(slow.reports, "sim-long", slow.cells, datetime(2030, 1, day, tzinfo=UTC))
+        other.set("one", CellState("done"))
+    slow.ran.clear()
+    slow.night()
+    assert slow.ran == ["one", "two", "three"]
 
 
 def test_a_suspect_that_there_was_no_time_to_run_again_is_told_by_the_next_night(slow: Slow) -> None:

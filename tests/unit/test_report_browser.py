@@ -9,6 +9,7 @@ import pytest
 from browser import Browser, find_browser
 from report_run import run_document, run_rows
 
+from bench.claims.html import as_html
 from bench.report.page import write_report
 from bench.report.trends import write_trends
 from bench.results.database import Store
@@ -48,6 +49,15 @@ def elapsed() -> list:
     from bench.results.table import Recorder
 
     return [Recorder("demo-1", "int8", round=at).row("elapsed", 61.0 * at, "modelled") for at in range(1, 5)]
+
+
+def test_the_claims_page_is_no_wider_than_a_telephone(browser: Browser, tmp_path: Path) -> None:
+    chosen = ",".join(f"layer{number}.weight[:84]" for number in range(20))  # as the page names what trains
+    columns = " | ".join(f"a heading of {number}" for number in range(12))
+    text = f"# Claims\n\nw*: `list:{chosen}`\n\n| {columns} |\n|{' --- |' * 12}\n| {columns} |\n"
+    page = tmp_path / "claims.html"
+    page.write_text(as_html(text, tmp_path))
+    assert browser.look(page, width=TELEPHONE)["width"] <= TELEPHONE
 
 
 @pytest.mark.parametrize("width", [TELEPHONE, SCREEN])
