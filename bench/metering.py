@@ -117,6 +117,7 @@ def measure_board(
     whats: Sequence[What] = WHATS,
     local_samples: int = 100,
     seed: int = 0,
+    metered: bool = True,
     told: Told = lambda _text: None,
 ) -> EnergyRun:
     """Measures a program on a board, which is fed, flashed for it and left running; modelled without a meter.
@@ -128,6 +129,7 @@ def measure_board(
         whats: what is measured.
         local_samples: training steps in a round.
         seed: of the random samples; energy does not depend on data.
+        metered: False for what the model says of a board that has a meter.
         told: hears what is being done.
 
     Raises:
@@ -137,7 +139,7 @@ def measure_board(
     """
     require_fit(planned)
     entry = board.entry.meter
-    if entry is None or entry.kind == "modelled":
+    if not metered or entry is None or entry.kind == "modelled":
         told("no meter: modelled from counts and data-sheet currents")
         _flash(planned, board, seed)
         return _modelled(planned, board, whats, local_samples)

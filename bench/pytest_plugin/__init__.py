@@ -15,9 +15,9 @@ import pytest
 from bench.pytest_plugin.metrics import MetricRecorder, Within
 
 _MARKERS = (
-    "board(*, name, env, core, family, features, sram_min, flash_min, fpu, physical, meter): the test needs a board "
-    "with these capabilities; on others it is skipped with the reason",
-    "cohort(*, boards): the least number of boards that the test's `cohort` needs",
+    "board(*, name, env, core, family, features, sram_min, flash_min, fpu, physical, meter, one): the test needs a "
+    "board with these capabilities and is skipped on others, with the reason; one=True: the first that does is enough",
+    "cohort(*, boards, most): the least number of boards that the test's `cohort` needs, and how many it takes at most",
     "experiment(name): the experiment, a file or one that ships, whose run the fixture `trained` is",
 )
 _ON = ("1", "true", "yes", "on")

@@ -60,6 +60,11 @@ class Step(Figures):
         """What the compiler predicted."""
         return self.run.planned
 
+    @property
+    def work(self) -> Metric:
+        """Instructions where an emulator counted them, cycles of a real core."""
+        return self["instructions" if "instructions" in self.metrics else "cycles"]
+
 
 @dataclass(frozen=True)
 class Energy(Figures):
@@ -187,14 +192,16 @@ class RackBoard:
         what: Sequence[What] = ("step",),
         rule: Rule = QUICK,
         local_samples: int = 100,
+        metered: bool = True,
         **recipe: Any,
     ) -> Energy:
-        """Energy by the board's meter, of `step`, `inference` and `round`; modelled from counts where it has none.
+        """Energy by the board's meter, of `step`, `inference` and `round`; modelled from counts where it has none, or
+        where it is not to be `metered`.
 
         `rule` is a look by default; `Rule()` is that of EEMBC and MLPerf Tiny, which takes minutes.
         """
         planned = self.flash(model, scheme, **recipe)
-        run = measure_board(planned, self.opened, rule, whats=what, local_samples=local_samples)
+        run = measure_board(planned, self.opened, rule, whats=what, local_samples=local_samples, metered=metered)
         metrics: dict[str, Metric] = {}
         for row in run.measurements("pytest"):
             part = Metric(f"{row.metric}.{row.phase}", row.value, row.unit, row.kind, self.name)

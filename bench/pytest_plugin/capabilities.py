@@ -54,6 +54,7 @@ _CHECKS: Mapping[str, _Check] = {
     "fpu": lambda asked, _entry, manifest: _whether(asked, manifest.has_fpu, "it has an FPU", "it has no FPU"),
     "physical": lambda asked, entry, _m: _whether(asked, entry.virtual is None, "it is a real board", "it is emulated"),
     "meter": lambda asked, entry, _m: _whether(asked, _has_meter(entry), "it has a meter", "it has no meter"),
+    "one": lambda _asked, _entry, _manifest: None,  # says how many boards, not which
 }
 
 
@@ -68,7 +69,11 @@ def known() -> tuple[str, ...]:
 
 
 def another(entry: BoardEntry, asked: Mapping[str, Any], boards: Iterable[BoardEntry]) -> bool:
-    """Whether boards are asked for by name or environment, are there, and this is none of them."""
+    """Whether boards are asked for by name or environment, are there, and this is none of them; or one is enough, and
+    this is not the first that does."""
+    if asked.get("one"):
+        first = next((other.name for other in boards if unmet(other, asked) is None), entry.name)
+        return entry.name != first
     identity = {name: asked[name] for name in ("name", "env") if name in asked}
     return unmet(entry, identity) is not None and any(unmet(other, identity) is None for other in boards)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,19 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Lent:
+    """Boards that another command may use: what it is told of them."""
+
+    rack: Path
+    state: Path
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of `bench`."""
+        return ("--rack", str(self.rack), "--state", str(self.state))
+
+
+@dataclass(frozen=True)
 class Cohort:
     """The value of the fixture `cohort`."""
 
@@ -108,26 +122,32 @@ class Cohort:
         from bench.experiment.run import run
         from bench.progress import Reporter
 
-        self.leases.keep(())  # the run takes them itself
         told = io.StringIO()  # pytest shows it when the test fails
         reporter = Reporter(Console(file=told, highlight=False, width=120))
         try:
-            folder = waited(
-                lambda: run(
-                    experiment,
-                    rack=self._inventory(),
-                    source=model,
-                    scheme=scheme,
-                    reports=self.folder / "reports",
-                    state_dir=self.state,
-                    command="pytest",
-                    reporter=reporter,
-                ),
-                self.wait_s,
-            )
+            with self.lent() as lent:
+                folder = waited(
+                    lambda: run(
+                        experiment,
+                        rack=lent.rack,
+                        source=model,
+                        scheme=scheme,
+                        reports=self.folder / "reports",
+                        state_dir=lent.state,
+                        command="pytest",
+                        reporter=reporter,
+                    ),
+                    self.wait_s,
+                )
         finally:
             print(told.getvalue(), end="")
         return Trained(folder)
+
+    @contextmanager
+    def lent(self) -> Iterator[Lent]:
+        """Lets go of all boards, so that a command in a process of its own can take these until the block ends."""
+        self.leases.keep(())
+        yield Lent(self._inventory(), self.state)
 
     def _inventory(self) -> Path:
         """The cohort as an inventory of its own."""
@@ -139,8 +159,3 @@ class Cohort:
         with path.open("w", encoding="utf-8") as file:
             YAML(typ="safe", pure=True).dump({"boards": entries}, file)
         return path
-
-
-def restricted(cohort: Cohort, boards: Sequence[RackBoard]) -> Cohort:
-    """The same with fewer boards."""
-    return replace(cohort, boards=tuple(boards))

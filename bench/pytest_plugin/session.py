@@ -13,11 +13,10 @@ from bench.errors import InfrastructureError
 from bench.pytest_plugin import capabilities
 from bench.pytest_plugin.failures import INFRASTRUCTURE, attach_logs, forget_failures, mark_infrastructure, offsets
 from bench.pytest_plugin.metrics import BOARD, METRICS
+from bench.pytest_plugin.rack import Rack
 from bench.rack.inventory import BoardEntry
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.meters.meter import Meter
     from bench.pytest_plugin.boards import RackBoard
     from bench.pytest_plugin.cohort import Cohort, Trained
@@ -30,23 +29,6 @@ _OFFSETS: pytest.StashKey[Mapping[str, int]] = pytest.StashKey()
 _RETRIED: pytest.StashKey[str] = pytest.StashKey()
 SMOKE = "smoke"
 """What `trained` is a run of unless a test says otherwise."""
-
-
-class Rack:
-    """The value of the fixture `rack`: the boards that were chosen, by name."""
-
-    def __init__(self, path: Path, boards: dict[str, RackBoard]) -> None:
-        self.path = path
-        self.boards = boards
-
-    def __getitem__(self, name: str) -> RackBoard:
-        return self.boards[name]
-
-    def __iter__(self) -> Iterator[RackBoard]:
-        return iter(self.boards.values())
-
-    def __len__(self) -> int:
-        return len(self.boards)
 
 
 class RackSession:
@@ -85,8 +67,8 @@ class RackSession:
 
         @pytest.fixture(scope="session")
         def rack() -> Rack:
-            """The boards of the rack that were chosen, by name."""
-            return Rack(self._options.inventory.path, self.tools.boards)
+            """The boards of the rack that were chosen, by name; `rack.cohort(...)` for fixtures of a module."""
+            return Rack(self._options.inventory, self.tools)
 
         module = ModuleType("ftte_bench_boards")
         vars(module).update(board=board, rack=rack)
@@ -103,12 +85,7 @@ class RackSession:
     @pytest.fixture
     def cohort(self, request: pytest.FixtureRequest) -> Cohort:
         """All boards that match the test's `@pytest.mark.board(...)`, at once."""
-        entries = self._matching(request.node)
-        marker = request.node.get_closest_marker("cohort")
-        least = 1 if marker is None else int(marker.kwargs.get("boards", 1))
-        if len(entries) < least:
-            pytest.skip(f"{len(entries)} boards of {self._options.inventory.path} match, {least} are needed")
-        return self.tools.cohort([entry.name for entry in entries])
+        return Rack(self._options.inventory, self.tools).cohort(**_size(request.node), **_asked(request.node))
 
     @pytest.fixture
     def trained(self, request: pytest.FixtureRequest, cohort: Cohort) -> Trained:
@@ -145,10 +122,6 @@ class RackSession:
             self._config.hook.pytest_deselected(items=others)
             items[:] = [item for item in items if item not in others]
 
-    def _matching(self, item: pytest.Item) -> list[BoardEntry]:
-        asked = _asked(item)
-        return [entry for entry in self._options.boards if capabilities.unmet(entry, asked) is None]
-
     def _needed(self, item: pytest.Item | None) -> set[str]:
         """The boards that a test needs from its beginning on."""
         if item is None:
@@ -157,7 +130,9 @@ class RackSession:
         names = set() if entry is None else {entry.name}
         used = _ours(item)
         if "cohort" in used and "trained" not in used:  # a run takes its boards itself
-            names |= {entry.name for entry in self._matching(item)}
+            asked, most = _asked(item), _size(item).get("most")
+            matching = [entry for entry in self._options.boards if capabilities.unmet(entry, asked) is None]
+            names |= {entry.name for entry in matching[:most]}
         return names
 
     # --- running ---
@@ -258,6 +233,12 @@ def _entry(item: pytest.Item) -> BoardEntry | None:
     callspec = getattr(item, "callspec", None)
     value = None if callspec is None else callspec.params.get("board")
     return value if isinstance(value, BoardEntry) else None
+
+
+def _size(item: pytest.Item) -> dict[str, int]:
+    """Of the test's cohort, as its marker says."""
+    marker = item.get_closest_marker("cohort")
+    return {} if marker is None else dict(marker.kwargs)
 
 
 def _asked(item: pytest.Item) -> dict[str, Any]:

@@ -20,10 +20,11 @@ class Tools:
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self._options = options
         self._folder = session_folder(config)
-        self._state = options.state or self._folder / "state"
+        self.state = options.state or self._folder / "state"
+        """Where emulated boards keep their flash."""
         self.leases = Leases(
             options.inventory,
-            self._state,
+            self.state,
             self._folder / "logs",
             wait_s=options.wait_s,
             may_flash=not options.skip_flash,
@@ -35,7 +36,7 @@ class Tools:
     def cohort(self, names: Sequence[str]) -> Cohort:
         """These boards."""
         boards = tuple(self.boards[name] for name in names)
-        return Cohort(boards, self.leases, self._folder, self._state, self._options.wait_s)
+        return Cohort(boards, self.leases, self._folder, self.state, self._options.wait_s)
 
     def trained(self, cohort: Cohort, experiment: str) -> Trained:
         """A run of the experiment on the cohort, the session's only one."""

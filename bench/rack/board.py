@@ -106,6 +106,11 @@ class Board:
         """Where it is reached now."""
         return self._ends
 
+    @property
+    def debug_target(self) -> pyocd.Target:
+        """The board as pyOCD is told of it."""
+        return pyocd.Target(self.name, self._ends.probe, self.entry.target, self.entry.pack)
+
     def device(self) -> Device:
         """The board at the end of its line, which is opened when it is not yet. Raises InfrastructureError."""
         if self._device is None:
@@ -217,8 +222,19 @@ class Board:
     def reset(self, cancelled: threading.Event | None = None) -> Hello:
         """Resets through the probe and waits for the boot. Raises InfrastructureError."""
         self.device()  # the line is open before the reset, so that the boot log is kept
-        pyocd.reset(self._target(), log=self.log, cancelled=cancelled)
+        self.pull_reset(cancelled)
         return self.connect(wait_s=_BOOT_S, cancelled=cancelled)
+
+    def pull_reset(self, cancelled: threading.Event | None = None) -> None:
+        """Resets through the probe, without a word to the board or to who talks with it. Raises InfrastructureError."""
+        pyocd.reset(self.debug_target, log=self.log, cancelled=cancelled)
+
+    def overwrite(self, address: int, data: bytes) -> None:
+        """Writes flash as a stray debugger would: the board is reset, and what was flashed is there no more.
+
+        So that tests can have something to mend. Raises InfrastructureError.
+        """
+        self._write({address: data}, None, trust_nothing=False)
 
     def recover(self, cancelled: threading.Event | None = None, reason: str = "") -> str:
         """Brings the board back: resync, reset, flash again, power-cycle; each rung once. Returns the one that helped.
@@ -277,7 +293,7 @@ class Board:
 
     def _write(self, segments: Mapping[int, bytes], cancelled: threading.Event | None, *, trust_nothing: bool) -> None:
         pyocd.flash(
-            self._target(),
+            self.debug_target,
             segments,
             self._scratch,
             timeout_s=self.manifest.flash_timeout_s,
@@ -285,9 +301,6 @@ class Board:
             cancelled=cancelled,
             trust_nothing=trust_nothing,
         )
-
-    def _target(self) -> pyocd.Target:
-        return pyocd.Target(self.name, self._ends.probe, self.entry.target, self.entry.pack)
 
     def _heard(self, line: str) -> None:
         self.log(f"board: {line}")

@@ -1,4 +1,4 @@
-"""The command, run as a user would, on a rack of emulated boards of its own."""
+"""The command, run as a user would: on a rack of emulated boards of its own, or on boards of the session's rack."""
 
 import os
 import signal
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from bench.pytest_plugin.cohort import Lent
 
 ENVS = {
     "plus2": ("netduinoplus2", "netduinoplus2"),
@@ -33,15 +35,17 @@ class Bench:
 
     folder: Path
     root: Path
+    lent: Lent | None = None
+    """Boards of the session's rack; None for those of an inventory of the command's own."""
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def rack(self) -> Path:
-        return self.folder / "rack.yaml"
+        return self.folder / "rack.yaml" if self.lent is None else self.lent.rack
 
     @property
     def state(self) -> Path:
-        return self.folder / "state"
+        return self.folder / "state" if self.lent is None else self.lent.state
 
     def use(self, *names: str) -> None:
         """Writes the inventory."""
@@ -52,7 +56,7 @@ class Bench:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench", *arguments, "--rack", str(self.rack), "--state", str(self.state)],
             cwd=self.root,
-            env={**os.environ, "BENCH_LOCK_DIR": str(self.folder / "locks")},
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -61,6 +65,11 @@ class Bench:
         )
         self.started.append(process)
         return process
+
+    def _environment(self) -> dict[str, str]:
+        """With locks of its own where nobody else can want the boards."""
+        own = {"BENCH_LOCK_DIR": str(self.folder / "locks")} if self.lent is None else {}
+        return {**os.environ, **own}
 
     def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """Runs the command to its end."""

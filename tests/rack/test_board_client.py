@@ -1,8 +1,9 @@
-"""A federated client on an emulated board: the same weights as the host's engine, exact figures, and a way back."""
+"""A federated client on a board: the same weights as the host's engine, exact figures, and a way back."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,12 @@ from bench.link.messages import MessageType
 from bench.link.session import Cancelled
 from bench.model.plan import load_initial
 from bench.pytest_plugin.boards import RackBoard
-from bench.rack import flash as pyocd
 from bench.rack.board import Board
 from bench.rack.client import BoardClient, OnBoard, Streamed
+from bench.rack.manifest import BoardManifest
 from bench.results.table import Recorder, compare_counted
 
-pytestmark = pytest.mark.board(env="microbit")
+pytestmark = pytest.mark.board(one=True)
 OFFSET, COUNT, STEPS = 5, 30, 70  # the client's records lie behind another one's, and are gone through more than twice
 
 
@@ -40,9 +41,14 @@ def engine(int8_program: str) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def flashed(board: RackBoard, data: tuple[np.ndarray, np.ndarray], int8_program: str) -> Board:
+def image(board: RackBoard, int8_program: str) -> bytes:
+    return build([board.env], int8_program)[board.env].read_bytes()
+
+
+@pytest.fixture
+def flashed(board: RackBoard, data: tuple[np.ndarray, np.ndarray], image: bytes) -> Board:
     """With the program and the client's data."""
-    board.flash_image(build([board.env], int8_program)[board.env].read_bytes(), partition.build(*data, 10))
+    board.flash_image(image, partition.build(*data, 10))
     return board.opened
 
 
@@ -59,6 +65,14 @@ def job(engine: Engine) -> TrainJob:
 
 def fit(client: BoardClient, job: TrainJob) -> Trained:
     return client.fit(job, lambda _done, _total: None, threading.Event())
+
+
+def work_of(rows: Mapping[tuple[str, str], float], manifest: BoardManifest) -> tuple[float, float]:
+    """What the training took, and in how many seconds: instructions that an emulator counted, or a core's cycles."""
+    if ("instructions", "train") in rows:
+        instructions = rows["instructions", "train"]
+        return instructions, instructions * manifest.energy.cycles_per_instruction / manifest.core_hz
+    return rows["cycles", "train"], rows["cycles", "train"] / manifest.core_hz
 
 
 def figures(update: Trained) -> dict[tuple[str, str], float]:
@@ -97,35 +111,34 @@ def test_streamed_samples_train_the_same(
 
 
 def test_the_figures_of_a_round(client: BoardClient, flashed: Board, job: TrainJob, engine: Engine) -> None:
-    board_manifest = flashed.manifest
+    manifest = flashed.manifest
     before = client.at_least_s(job)
     update = fit(client, job)
-    rows = {(row.metric, row.phase): row for row in update.figures}
-    assert {row.kind for row in update.figures} == {"counted"}
-    assert client.host == "bit"
-    energy, manifest = board_manifest.energy, board_manifest
-    wire = sum(rows[f"wire_{way}", phase].value for way in ("up", "down") for phase in ("download", "train", "upload"))
-    compute_s = rows["instructions", "train"].value * energy.cycles_per_instruction / manifest.core_hz
+    rows = figures(update)
+    assert {row.kind for row in update.figures if row.metric != "cycles"} == {"counted"}
+    assert client.host == flashed.name
+    wire = sum(rows[f"wire_{way}", phase] for way in ("up", "down") for phase in ("download", "train", "upload"))
+    work, compute_s = work_of(rows, manifest)
     assert update.seconds == pytest.approx(compute_s + wire * 10 / manifest.baud)
     assert before < 0.9 * compute_s < client.at_least_s(job) < update.seconds, "a job's time bounds the next one's"
     plan = engine.plan
-    assert 0 <= rows["sram_arena", ""].value - plan.arena_bytes < 8
-    assert rows["sram_static", ""].value > plan.params_bytes
+    assert 0 <= rows["sram_arena", ""] - plan.arena_bytes < 8
+    assert rows["sram_static", ""] > plan.params_bytes
     for phase in ("link", "train"):
-        high_water = rows["sram_stack_high_water", phase].value
-        assert 0 < high_water < 16 * 1024
-        total = rows["sram_static", ""].value + rows["sram_arena", ""].value + high_water
-        assert rows["sram_total", phase].value == total
-        assert total + rows["sram_federation", ""].value <= 16 * 1024
+        high_water = rows["sram_stack_high_water", phase]
+        assert 0 < high_water < manifest.ram.size
+        total = rows["sram_static", ""] + rows["sram_arena", ""] + high_water
+        assert rows["sram_total", phase] == total
+        assert total + rows["sram_federation", ""] <= manifest.ram.size
     macs = (plan.macs_forward + plan.macs_backward) * STEPS
-    assert macs < rows["instructions", "train"].value < 60 * macs
+    assert macs < work < 60 * macs
     writes = -(-plan.down_bytes // 1020)
-    assert rows["payload_down", "download"].value == plan.down_bytes + 4 * writes + 8, "WRITE's offsets, and BEGIN"
-    assert rows["payload_up", "upload"].value == plan.up_bytes
+    assert rows["payload_down", "download"] == plan.down_bytes + 4 * writes + 8, "WRITE's offsets, and BEGIN"
+    assert rows["payload_up", "upload"] == plan.up_bytes
     for phase, way in (("download", "down"), ("upload", "up")):
-        payload, wire = rows[f"payload_{way}", phase].value, rows[f"wire_{way}", phase].value
+        payload, wire = rows[f"payload_{way}", phase], rows[f"wire_{way}", phase]
         assert payload < wire <= 1.03 * payload
-    assert rows["samples", ""].value == STEPS
+    assert rows["samples", ""] == STEPS
 
 
 def test_two_runs_give_the_same_figures(client: BoardClient, job: TrainJob) -> None:
@@ -146,14 +159,15 @@ def test_a_board_that_resets_in_mid_round_starts_the_round_again(
     def disturbed(kind: MessageType, *arguments: bytes, **options: object) -> bytes:
         if kind == MessageType.TRAIN and len(resets) < 1:
             resets.append(kind)
-            pyocd.reset(flashed._target(), log=lambda _line: None)
+            flashed.pull_reset()
         return request(kind, *arguments, **options)
 
     monkeypatch.setattr(session, "request", disturbed)
     update = fit(client, job)
     assert resets
     assert update.update == expected
-    assert figures(update)["instructions", "train"] == undisturbed["instructions", "train"]
+    if ("instructions", "train") in undisturbed:  # a real core's cycles are nearly, but not exactly the same
+        assert figures(update)["instructions", "train"] == undisturbed["instructions", "train"]
     assert "recovered by resync" in flashed.log.path.read_text()
 
 
@@ -165,7 +179,7 @@ def test_a_board_that_keeps_resetting_fails_the_round(
 
     def disturbed(kind: MessageType, *arguments: bytes, **options: object) -> bytes:
         if kind == MessageType.TRAIN:
-            pyocd.reset(flashed._target(), log=lambda _line: None)
+            flashed.pull_reset()
         return request(kind, *arguments, **options)
 
     monkeypatch.setattr(session, "request", disturbed)
@@ -179,13 +193,7 @@ def test_a_board_that_keeps_resetting_fails_the_round(
 def test_a_partition_that_goes_bad_is_flashed_again(
     client: BoardClient, flashed: Board, job: TrainJob, expected: bytes
 ) -> None:
-    pyocd.flash(
-        flashed._target(),
-        {flashed.manifest.flash.data_base + 4096: bytes(64)},
-        flashed._scratch,
-        timeout_s=60,
-        log=lambda _line: None,
-    )
+    flashed.overwrite(flashed.manifest.flash.data_base + 4096, bytes(64))
     assert fit(client, job).update == expected
     assert "recovered by flash" in flashed.log.path.read_text()
 
@@ -221,9 +229,9 @@ def test_clients_of_one_board_take_turns(flashed: Board, engine: Engine, job: Tr
 
 def test_a_board_with_another_program_is_refused(flashed: Board, job: TrainJob, float32_program: str) -> None:
     client = BoardClient("client-1", flashed, Engine(float32_program).plan, OnBoard(0, COUNT))
-    with pytest.raises(DeviceError, match=r"board bit cannot be used: its plan is .* flash the program"):
+    with pytest.raises(DeviceError, match=rf"board {flashed.name} cannot be used: its plan is .* flash the program"):
         fit(client, job)
 
 
 def test_the_log_has_what_the_board_said(flashed: Board) -> None:
-    assert "board: ftte microbit: reset by" in Path(flashed.log.path).read_text()
+    assert f"board: ftte {flashed.entry.env}: reset by" in Path(flashed.log.path).read_text()

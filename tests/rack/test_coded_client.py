@@ -1,9 +1,8 @@
-"""A client whose updates travel coded, on an emulated board: what it begins from is the job's to say."""
+"""A client whose updates travel coded, on a board: what it begins from is the job's to say."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,16 +15,11 @@ from bench.federation.update_codec import CodecSettings, UpdateCodec
 from bench.fleet.engine import Engine
 from bench.link.messages import MessageType
 from bench.link.session import Cancelled
-from bench.rack import flash as pyocd
+from bench.pytest_plugin.boards import RackBoard
 from bench.rack.board import Board
 from bench.rack.client import BoardClient, OnBoard
-from bench.rack.inventory import load_inventory
-from bench.rack.rack import Rack
 
-INVENTORY = """\
-boards:
-  - {name: bit, env: microbit, probe: "remote:127.0.0.1:0", virtual: {machine: microbit}}
-"""
+pytestmark = pytest.mark.board(one=True)
 SCHEME = "list:conv1.bias,fc2.weight[:2],fc2.bias"
 COUNT, STEPS, RATE = 30, 20, 0.02
 SETTINGS = CodecSettings(bits=4)
@@ -44,18 +38,15 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def board(
-    tmp_path_factory: pytest.TempPathFactory, data: tuple[np.ndarray, np.ndarray], engine: Engine
-) -> Iterator[Board]:
-    folder = tmp_path_factory.mktemp("rack")
-    (folder / "rack.yaml").write_text(INVENTORY)
-    image = build(["microbit"], engine.plan.name)["microbit"].read_bytes()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_LOCK_DIR", str(folder / "locks"))
-        inventory = load_inventory(folder / "rack.yaml")
-        with Rack.open(inventory, purpose="tests", state_dir=folder / "state") as rack:
-            rack.boards["bit"].flash(image, partition.build(*data, 10))
-            yield rack.boards["bit"]
+def image(board: RackBoard, engine: Engine) -> bytes:
+    return build([board.env], engine.plan.name)[board.env].read_bytes()
+
+
+@pytest.fixture
+def flashed(board: RackBoard, data: tuple[np.ndarray, np.ndarray], image: bytes) -> Board:
+    """With the program and the client's data."""
+    board.flash_image(image, partition.build(*data, 10))
+    return board.opened
 
 
 class Twin:
@@ -111,12 +102,8 @@ def figure(trained: Trained, metric: str, phase: str = "") -> float:
     return value
 
 
-def reset(board: Board) -> None:
-    pyocd.reset(board._target(), log=lambda _line: None)
-
-
-def test_updates_are_the_host_codecs_and_only_differences_go_down(board: Board, engine: Engine, twin: Twin) -> None:
-    client, state = client_on(board, engine), ClientState()
+def test_updates_are_the_host_codecs_and_only_differences_go_down(flashed: Board, engine: Engine, twin: Twin) -> None:
+    client, state = client_on(flashed, engine), ClientState()
     downloads = []
     for round_ in (1, 2, 3):
         trained = fit(client, twin.job(round_, state))
@@ -132,8 +119,8 @@ def test_updates_are_the_host_codecs_and_only_differences_go_down(board: Board, 
     assert max(downloads[1:]) < downloads[0]
 
 
-def test_what_is_decoded_is_what_was_trained_within_half_a_level(board: Board, engine: Engine, twin: Twin) -> None:
-    trained = fit(client_on(board, engine), twin.job(1, ClientState()))
+def test_what_is_decoded_is_what_was_trained_within_half_a_level(flashed: Board, engine: Engine, twin: Twin) -> None:
+    trained = fit(client_on(flashed, engine), twin.job(1, ClientState()))
     moved = twin.codec.grid(twin.train(1), twin.down)
     decoded = twin.codec.decode(trained.update)
     assert np.any(moved)
@@ -147,18 +134,18 @@ def test_what_is_decoded_is_what_was_trained_within_half_a_level(board: Board, e
 
 
 def test_a_reset_in_mid_job_loses_no_error_feedback(
-    board: Board, engine: Engine, twin: Twin, monkeypatch: pytest.MonkeyPatch
+    flashed: Board, engine: Engine, twin: Twin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = client_on(board, engine)
+    client = client_on(flashed, engine)
     first = fit(client, twin.job(1, ClientState()))
     twin.step(twin.update(1))
-    session = board.device().session
+    session = flashed.device().session
     request, resets = session.request, []
 
     def disturbed(kind: MessageType, *arguments: bytes, **options: object) -> bytes:
         if kind == MessageType.TRAIN and not resets:
             resets.append(kind)
-            reset(board)
+            flashed.pull_reset()
         return request(kind, *arguments, **options)
 
     monkeypatch.setattr(session, "request", disturbed)
@@ -166,11 +153,11 @@ def test_a_reset_in_mid_job_loses_no_error_feedback(
     assert resets
     assert second.update == twin.update(2)
     assert figure(second, "feedback_lost") == 0
-    assert "its base and error feedback are brought back" in board.log.path.read_text()
+    assert "its base and error feedback are brought back" in flashed.log.path.read_text()
 
 
-def test_a_cancelled_job_leaves_nothing(board: Board, engine: Engine, twin: Twin) -> None:
-    client = client_on(board, engine)
+def test_a_cancelled_job_leaves_nothing(flashed: Board, engine: Engine, twin: Twin) -> None:
+    client = client_on(flashed, engine)
     first = fit(client, twin.job(1, ClientState()))
     twin.step(twin.update(1))
     cancelled = threading.Event()
@@ -180,9 +167,9 @@ def test_a_cancelled_job_leaves_nothing(board: Board, engine: Engine, twin: Twin
 
 
 def test_clients_that_share_a_board_each_have_their_own_error_feedback(
-    board: Board, engine: Engine, twin: Twin
+    flashed: Board, engine: Engine, twin: Twin
 ) -> None:
-    one, other = client_on(board, engine, "client-1"), client_on(board, engine, "client-2")
+    one, other = client_on(flashed, engine, "client-1"), client_on(flashed, engine, "client-2")
     first = fit(one, twin.job(1, ClientState()))
     fit(other, twin.job(5, ClientState()))
     twin.step(twin.update(1))
@@ -190,16 +177,16 @@ def test_clients_that_share_a_board_each_have_their_own_error_feedback(
 
 
 def test_without_a_checkpoint_a_reset_costs_the_error_feedback_and_is_recorded(
-    board: Board, engine: Engine, twin: Twin
+    flashed: Board, engine: Engine, twin: Twin
 ) -> None:
-    client = client_on(board, engine, checkpoint=False)
+    client = client_on(flashed, engine, checkpoint=False)
     first = fit(client, twin.job(1, ClientState()))
     twin.step(twin.update(1))
     assert figure(first, "checkpoint") == 0
     second = fit(client, twin.job(2, first.state))
     assert second.update == twin.update(2), "it is in the board's RAM still"
     twin.step(second.update)
-    board.reset()
+    flashed.reset()
     twin.feedback = None
     third = fit(client, twin.job(3, second.state))
     assert third.update == twin.update(3)

@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_command import inventory_text
 
 from bench.build import build
 from bench.data import partition
 from bench.errors import BenchError, InfrastructureError
+from bench.pytest_plugin.boards import RackBoard
+from bench.pytest_plugin.rack import Rack
 from bench.rack import image as images
 from bench.rack.board import Board
 from bench.rack.inventory import load_inventory
-from bench.rack.rack import Rack, keep_up
+from bench.rack.rack import Rack as OpenRack
+from bench.rack.rack import keep_up
 from bench.rack.recovery import QUARANTINE, Recovery
 from bench.virtual.faults.control import ArmedFault
 from bench.virtual.faults.spec import Fault
 
-
-@pytest.fixture(scope="module")
-def image(int8_program: str) -> bytes:
-    return build(["microbit"], int8_program)["microbit"].read_bytes()
+pytestmark = pytest.mark.board(physical=False, one=True)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, image: bytes) -> Path:
-    path = tmp_path_factory.mktemp("faults")
-    (path / "rack.yaml").write_text(inventory_text(["bit"]))
-    (path / "wrong.bin").write_bytes(images.renamed(image, b"another!"))
+def image(board: RackBoard, int8_program: str) -> bytes:
+    return build([board.env], int8_program)[board.env].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def another(image: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another build."""
+    path = tmp_path_factory.mktemp("faults") / "wrong.bin"
+    path.write_bytes(images.renamed(image, b"another!"))
     return path
 
 
-@pytest.fixture(scope="module")
-def board(folder: Path, image: bytes) -> Iterator[Board]:
+@pytest.fixture
+def flashed(board: RackBoard, image: bytes) -> Board:
     generator = np.random.default_rng(1)
     samples = generator.integers(-64, 64, (30, 196)).astype(np.int8)
-    data = partition.build(samples, generator.integers(0, 10, 30).astype(np.uint8), 10)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_LOCK_DIR", str(folder / "locks"))
-        with Rack.open(load_inventory(folder / "rack.yaml"), purpose="tests", state_dir=folder / "state") as rack:
-            rack.boards["bit"].flash(image, data)
-            yield rack.boards["bit"]
+    board.flash_image(image, partition.build(samples, generator.integers(0, 10, 30).astype(np.uint8), 10))
+    return board.opened
 
 
 def suffers(board: Board, fault: Fault) -> Recovery:
@@ -66,9 +65,9 @@ def suffers(board: Board, fault: Fault) -> Recovery:
 
 
 @pytest.mark.parametrize("kind", ["bit-flip", "drop", "burst", "stall"])
-def test_the_link_mends_what_happens_on_the_line(board: Board, kind: str) -> None:
+def test_the_link_mends_what_happens_on_the_line(flashed: Board, kind: str) -> None:
     for direction in ("down", "up"):
-        found = suffers(board, Fault(kind, direction, 9, size=5, seconds=0.2))
+        found = suffers(flashed, Fault(kind, direction, 9, size=5, seconds=0.2))
         assert (found.rung, found.reason) == ("resync", "nothing was felt")
 
 
@@ -85,12 +84,10 @@ def test_the_link_mends_what_happens_on_the_line(board: Board, kind: str) -> Non
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else value.replace(" ", "-"),
 )
-def test_each_fault_is_healed_by_its_rung(board: Board, folder: Path, fault: Fault, felt: str, rung: str) -> None:
+def test_each_fault_is_healed_by_its_rung(flashed: Board, another: Path, fault: Fault, felt: str, rung: str) -> None:
     if fault.image:
-        fault = Fault(
-            fault.kind, after=fault.after, size=fault.size, seconds=fault.seconds, image=str(folder / fault.image)
-        )
-    found = suffers(board, fault)
+        fault = Fault(fault.kind, after=fault.after, size=fault.size, seconds=fault.seconds, image=str(another))
+    found = suffers(flashed, fault)
     assert felt in found.reason
     assert found.rung == rung
     before = ["resync", "reset", "flash", "power-cycle"]
@@ -98,41 +95,45 @@ def test_each_fault_is_healed_by_its_rung(board: Board, folder: Path, fault: Fau
     assert found.document()["seconds"] >= sum(tried.seconds for tried in found.tried) - 0.01
 
 
-def test_after_a_hard_fault_the_board_says_where(board: Board) -> None:
-    suffers(board, Fault("hard-fault", after=9))
-    hello = board.connect()
+def test_after_a_hard_fault_the_board_says_where(flashed: Board) -> None:
+    suffers(flashed, Fault("hard-fault", after=9))
+    hello = flashed.connect()
     assert hello.fault_valid
     assert hello.fault_pc == 0xE0100000
 
 
-def test_a_board_that_no_rung_brings_back_is_left_alone(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_board_that_no_rung_brings_back_is_left_alone(flashed: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Recovery] = []
-    board.on_recovery = told.append
+    flashed.on_recovery = told.append
 
     def broken() -> None:
         raise InfrastructureError("smoke")
 
+    left_alone = f"board {flashed.name} does not come back"
     with monkeypatch.context() as patch:
-        patch.setattr(board, "rungs", lambda _cancelled: [("resync", broken), ("reset", broken)])
-        with pytest.raises(InfrastructureError, match="board bit does not come back: resync: smoke; reset: smoke"):
-            board.recover()
-    with pytest.raises(InfrastructureError, match="board bit does not come back"):
-        board.recover()
+        patch.setattr(flashed, "rungs", lambda _cancelled: [("resync", broken), ("reset", broken)])
+        with pytest.raises(InfrastructureError, match=f"{left_alone}: resync: smoke; reset: smoke"):
+            flashed.recover()
+    with pytest.raises(InfrastructureError, match=left_alone):
+        flashed.recover()
     assert [found.rung for found in told] == [QUARANTINE], "nothing is tried on a board in quarantine"
-    board.restore()
-    assert board.recover() == "resync"
+    flashed.restore()
+    assert flashed.recover() == "resync"
 
 
-def test_a_board_of_another_process_is_power_cycled_too(folder: Path, image: bytes) -> None:
+def test_a_board_of_another_process_is_power_cycled_too(board: RackBoard, rack: Rack, image: bytes) -> None:
     """One that `bench rack up` keeps: what is in its flash stays, its RAM does not."""
-    inventory = load_inventory(folder / "rack.yaml")
-    state = folder / "state-up"
-    with keep_up(inventory, state_dir=state), Rack.open(inventory, purpose="tests", state_dir=state) as rack:
-        board = rack.boards["bit"]
-        board.flash(image)
-        board.device().write_params(b"\x55" * 64)
-        cycle = board._power_cycle
-        assert cycle is not None
-        board._off_and_on(cycle, None)
-        assert board.connect().build_id == images.verify(image).build_id
-        assert board.device().read_params(length=64) != b"\x55" * 64
+    with rack.cohort(name=board.name).lent() as lent:
+        inventory = load_inventory(lent.rack)
+        with (
+            keep_up(inventory, state_dir=lent.state),
+            OpenRack.open(inventory, purpose="tests", state_dir=lent.state) as opened,
+        ):
+            joined = opened.boards[board.name]
+            joined.flash(image)
+            joined.device().write_params(b"\x55" * 64)
+            cycle = joined._power_cycle
+            assert cycle is not None
+            joined._off_and_on(cycle, None)
+            assert joined.connect().build_id == images.verify(image).build_id
+            assert joined.device().read_params(length=64) != b"\x55" * 64
