@@ -18,6 +18,7 @@ from bench.federation.journal import Journal
 from bench.progress import Reporter
 from bench.rack.board import Board
 from bench.rack.client import BoardClient, OnBoard, Streamed
+from bench.rack.probe_identity import identities
 from bench.rack.rack import STATE_DIR, Rack, at_once
 from bench.report import write_report
 from bench.results.folders import folder_name, unfinished_runs
@@ -69,6 +70,7 @@ def run(
         log_dir=folder / "logs",
     ) as opened:
         reporter.say(f"run {folder.name}: {len(opened.boards)} boards of {setting.inventory.path}")
+        probes = identities(opened.boards.values())
         for board in opened.boards.values():
             board.on_recovery = lambda found: journal.record("recovery", **found.document())
         for variant in setting.experiment.model.variants:
@@ -85,7 +87,7 @@ def run(
                 reporter.say(f"training {variant.name} centrally on the host, for comparison")
                 last = journal.last_round(variant.name)
                 rows += central(setting, variant, folder.name, 0 if last is None else last.round)
-    document = summary.document(setting, folder.name, rows, journal, started, command)
+    document = summary.document(setting, folder.name, rows, journal, started, command, probes)
     write_run(folder, document, rows)
     write_report(folder)
     point_latest(reports, folder)

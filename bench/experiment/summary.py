@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,7 +15,8 @@ from bench.experiment.setting import Setting
 from bench.federation.journal import Journal
 from bench.project import project_root
 from bench.rack.inventory import BoardEntry
-from bench.rack.manifest import load_manifest
+from bench.rack.manifest import BoardManifest, load_manifest
+from bench.rack.probe_identity import ProbeIdentity
 from bench.results.table import Measurement
 
 SCHEMA = 1
@@ -24,9 +25,15 @@ _FRAMING_LIMIT = 3.0  # per cent
 
 
 def document(
-    setting: Setting, run: str, rows: Sequence[Measurement], journal: Journal, started: datetime, command: str
+    setting: Setting,
+    run: str,
+    rows: Sequence[Measurement],
+    journal: Journal,
+    started: datetime,
+    command: str,
+    probes: Mapping[str, ProbeIdentity],
 ) -> dict[str, Any]:
-    """The run's document; `rows` are all of its measurements."""
+    """The run's document; `rows` are all of its measurements, `probes` what the boards' probes said of themselves."""
     experiment = setting.experiment
     return {
         "schema": SCHEMA,
@@ -38,7 +45,7 @@ def document(
         "seed": experiment.seed,
         "environment": _environment(),
         "rack": str(setting.inventory.path),
-        "boards": [_board(setting, entry.name) for entry in setting.entries],
+        "boards": [_board(setting, entry.name, probes.get(entry.name, ProbeIdentity())) for entry in setting.entries],
         "variants": {variant.name: _variant(setting, variant.name) for variant in experiment.model.variants},
         "summary": {"accuracy": final_accuracies(rows)},
         "dropped": journal.events("dropped"),
@@ -118,7 +125,7 @@ def _check(name: str, value: float, limit: float, *, at_least: bool = False) -> 
     return {"name": name, "passed": passed, "value": value, "limit": limit, "detail": f"{value:.4g}, {sign} {limit:g}"}
 
 
-def _board(setting: Setting, name: str) -> dict[str, Any]:
+def _board(setting: Setting, name: str, probe: ProbeIdentity) -> dict[str, Any]:
     entry = setting.inventory.board(name)
     manifest = load_manifest(entry.env)
     return {
@@ -131,19 +138,28 @@ def _board(setting: Setting, name: str) -> dict[str, Any]:
         "baud": entry.baud,
         "physical": entry.virtual is None,
         "probe": entry.probe,
-        "supply": _supply(entry),
+        "probe_product": probe.product,
+        "probe_firmware": probe.firmware,
+        "supply": _supply(entry, manifest, probe),
         "energy_source": manifest.energy.source,
         "clients": list(setting.cohort.holdings[name]),
         "samples": sum(len(setting.cohort.shards[client]) for client in setting.cohort.holdings[name]),
     }
 
 
-def _supply(entry: BoardEntry) -> str:
-    """What feeds a board, as far as the inventory says it."""
+def _supply(entry: BoardEntry, manifest: BoardManifest, probe: ProbeIdentity) -> str:
+    """What feeds a board, and how many volts: set by the meter that feeds it, else as the inventory says or the probe
+    sees, to a tenth, for the same board is to be the same in each run."""
     meter = entry.meter
     if meter is None or meter.kind == "modelled":
-        return ""
-    volts = "" if meter.voltage_mv is None else f", {meter.voltage_mv} mV"
+        return "" if probe.target_v is None else f"{probe.target_v:.1f} V at the probe"
+    millivolts = meter.voltage_mv
+    if millivolts is None and meter.supply == "meter":
+        millivolts = round(manifest.energy.supply_v * 1000)
+    if millivolts is None:
+        volts = "" if probe.target_v is None else f", {probe.target_v:.1f} V at the probe"
+    else:
+        volts = f", {millivolts} mV"
     return f"{meter.kind}, {meter.supply}{volts}"
 
 

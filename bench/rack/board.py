@@ -199,6 +199,8 @@ class Board:
             if not self.may_flash:
                 raise ConfigError(f"board {self.name} must not be flashed now, but {self._state(descriptor)}")
             step(f"flashing {sum(map(len, segments.values())) / 1024:.0f} KB" + (" again" if again else ""))
+            with suppress(InfrastructureError):  # it is told when the board is to answer
+                self.device()  # open before the reset that ends flashing, so that the boot log is kept
             try:
                 self._write(segments, cancelled, trust_nothing=again)
             except pyocd.WriteFailedError as error:

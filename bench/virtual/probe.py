@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bench.virtual.bus import Bus
@@ -31,6 +32,13 @@ _BLOCK_LIMIT = 64 << 20
 _CHUNK = 65536
 # Two thirds of what pyOCD sends, and nothing to do: one client at a time needs no lock, and nothing is queued.
 _IDLE_REQUEST = re.compile(rb'\{"id": (\d+), "request": "(?:lock|unlock|flush)"\}')
+
+
+def _version() -> str:
+    try:
+        return version("ftte-bench")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 class RefusalError(Exception):
@@ -54,6 +62,7 @@ class Probe:
         self._properties: dict[str, Any] = {
             "vendor_name": "ftte-bench",
             "product_name": f"virtual board {name} ({product})",
+            "firmware_version": f"ftte-bench {_version()}",  # ours; pyOCD's server has no such property
             "unique_id": name,
             "supported_wire_protocols": list(_PROTOCOLS),
             "wire_protocol": None,
