@@ -144,6 +144,7 @@ examples:
   bench energy demo-cnn --board plus2 --quick                  a look: short windows
   bench energy lenet-5 --scheme bias --board iot --what step   the rule, for training steps alone
   bench energy mine.onnx --board dk-1 --rack hosts/lab.yaml --output energy.csv
+  bench energy lenet-5 --board plus2 --quick --reports reports   and a page with the current over time
 """
 _RUN_EXAMPLES = """\
 examples:
@@ -319,6 +320,8 @@ def _add_energy(verbs_: argparse._SubParsersAction[_Parser]) -> None:
     energy.add_argument("--window", type=float, metavar="S", help="seconds of a run, at least; default: 10")
     energy.add_argument("--runs", type=int, metavar="N", help="of which the median counts; default: 5")
     energy.add_argument("--output", type=Path, metavar="FILE.csv", help="write the rows of the measurement table")
+    energy.add_argument("--reports", type=Path, metavar="DIR",
+                        help="keep it as a run in DIR/runs, with a report that draws the current")  # fmt: skip
     energy.set_defaults(call=verbs_energy.energy)
     _model(energy)
     _common(energy)

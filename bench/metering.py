@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bench.errors import ConfigError
@@ -64,8 +64,8 @@ class EnergyRun:
             for phase in figure.phases
         ]
 
-    def document(self) -> dict[str, Any]:
-        """The run as JSON."""
+    def document(self, *, excerpts: bool = False) -> dict[str, Any]:
+        """The run as JSON, without or with the current of each figure's median run."""
         rule = self.rule
         return {
             "board": self.board,
@@ -86,11 +86,12 @@ class EnergyRun:
                 "satisfies_eembc": rule.satisfies_eembc,
             },
             "local_samples": self.local_samples,
-            **{what: _figure(figure) for what, figure in self.figures.items()},
+            **{what: _figure(figure, excerpts) for what, figure in self.figures.items()},
         }
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _figure(figure: Figure, excerpts: bool) -> dict[str, Any]:
+    current = figure.median.excerpt
     return {
         "energy_uj": figure.energy_uj,
         "by_phase_uj": {phase: figure.median.energy_uj(phase) for phase in figure.phases},
@@ -106,6 +107,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
             }
             for run in figure.runs
         ],
+        **({"current": asdict(current)} if excerpts and current is not None else {}),
     }
 
 

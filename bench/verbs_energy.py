@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
+from bench.energy_record import keep
 from bench.errors import ConfigError
 from bench.metering import WHATS, EnergyRun, What, measure_board
 from bench.meters.rule import QUICK, Rule
 from bench.planning import make_plan
 from bench.progress import Reporter
+from bench.rack.probe_identity import ProbeIdentity, identities
 from bench.rack.rack import Rack
+from bench.report.page import REPORT
 from bench.results.files import write_atomically
 from bench.results.table import frame
 from bench.verbs import rack_inventory
@@ -31,9 +34,11 @@ def energy(options: Namespace) -> int:
         raise ConfigError(f"--local-samples {options.local_samples}: 1 or more")
     inventory, reporter = rack_inventory(options), Reporter()
     planned = make_plan(recipe, inventory.board(options.board).env, reporter.say)
-    purpose = f"bench energy {recipe.model}"
+    purpose, started = f"bench energy {recipe.model}", datetime.now(UTC)
+    name = f"energy-{started:%Y%m%d-%H%M%S}"
     with Rack.open(inventory, [options.board], purpose=purpose, state_dir=options.state) as rack:
         board = rack.boards[options.board]
+        probe = ProbeIdentity() if options.reports is None else identities([board])[board.name]
         run = measure_board(
             planned,
             board,
@@ -43,13 +48,23 @@ def energy(options: Namespace) -> int:
             seed=options.seed,
             told=lambda text: reporter.board_step(board.name, text),
         )
-    rows = run.measurements(f"energy-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    rows = run.measurements(name)
     if options.output is not None:
         write_atomically(options.output, frame(rows).to_csv(index=False).encode("utf-8"))
+    folder = None
+    if options.reports is not None:
+        folder = keep(
+            run, name, options.reports, planned=planned, board=board, probe=probe, rack=inventory.path,
+            command=options.command, started=started,
+        )  # fmt: skip
     if options.json:
-        print(json.dumps({**run.document(), "measurements": [asdict(row) for row in rows]}, indent=2), flush=True)
+        kept = {} if folder is None else {"folder": str(folder)}
+        document = {**run.document(), **kept, "measurements": [asdict(row) for row in rows]}
+        print(json.dumps(document, indent=2), flush=True)
     else:
         _show(run)
+        if folder is not None:
+            reporter.say(f"report: {folder / REPORT}")
     return 0
 
 

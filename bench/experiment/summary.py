@@ -43,7 +43,7 @@ def document(
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": experiment.seed,
-        "environment": _environment(),
+        "environment": environment(),
         "rack": str(setting.inventory.path),
         "boards": [_board(setting, entry.name, probes.get(entry.name, ProbeIdentity())) for entry in setting.entries],
         "variants": {variant.name: _variant(setting, variant.name) for variant in experiment.model.variants},
@@ -190,7 +190,8 @@ def _variant(setting: Setting, name: str) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Versions of what a run was made with."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

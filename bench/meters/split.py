@@ -44,12 +44,21 @@ def split(trace: Trace, wiring: Wiring) -> dict[Phase, Share]:
 
     Raises InfrastructureError: a console's line that is low nearly always is not connected, or to something else.
     """
-    codes = phase_codes(trace, wiring)
+    return shares_of(trace, phase_codes(trace, wiring))
+
+
+def shares_of(trace: Trace, codes: NDArray[np.uint8]) -> dict[Phase, Share]:
+    """The same, where the samples' phases are known."""
     found: dict[Phase, Share] = {}
     for code, phase in enumerate(PHASES):
         chosen = codes == code
         found[phase] = Share(trace.energy_uj(chosen), int(np.count_nonzero(chosen)) / trace.rate_hz)
     return found
+
+
+def told_by(trace: Trace, wiring: Wiring) -> str:
+    """Who says when the board computes."""
+    return "the host's marks" if trace.logic is None or wiring.marker is None else "the marker pin"
 
 
 def phase_codes(trace: Trace, wiring: Wiring) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.report import plots, timelines
+from bench.report.currents import WHATS, currents
 from bench.report.drawing import Plot
 from bench.report.view import ENERGY_PHASES, BoardLine, Figure, View, count, short
 from bench.results.files import write_atomically, writing
@@ -44,6 +45,7 @@ def draw(view: View) -> dict[str, list[Plot]]:
         "strategies": [plot for plot in (timelines.traffic_by_strategy(view),) if plot is not None],
         "traffic": _each(view, plots.traffic),
         "energy": _each(view, plots.energy),
+        "currents": currents(view),
         "power": _each(view, timelines.power),
         "work": _each(view, plots.work),
         "stragglers": _each(view, timelines.stragglers),
@@ -75,6 +77,7 @@ def render(view: View, drawn: Mapping[str, Sequence[Plot]] | None = None) -> str
         view=view,
         plots=drawn or draw(view),
         phases=ENERGY_PHASES,
+        whats=WHATS,
         troubles=troubles(view),
         provenance=provenance(view),
         duration=_duration(view.document),

@@ -184,6 +184,11 @@ class View:
         return list(self.document.get("checks", []))
 
     @property
+    def energies(self) -> Sequence[Mapping[str, Any]]:
+        """What `bench energy` measured, as it says it itself."""
+        return list(self.document.get("energy", []))
+
+    @property
     def results(self) -> list[Result]:
         """The headline, a line for each variant."""
         central = {name: self.accuracy.get(f"{name}{CENTRAL}") for name in self.variants}

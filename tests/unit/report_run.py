@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bench.meters.excerpt import excerpt
 from bench.meters.modelled import BoardRound, modelled_round
+from bench.meters.trace import PHASES, Gap, Instrument, Trace
 from bench.rack.manifest import load_manifest
 from bench.results.store import write_run
 from bench.results.table import Measurement, Recorder
@@ -150,3 +155,22 @@ def write_example(folder: Path, rounds: int = 10) -> Path:
     """Writes it into `folder`; returns that."""
     write_run(folder, run_document(folder.name, rounds), run_rows(folder.name, rounds))
     return folder
+
+
+def energy_document(board: str = "plus2", kind: str = "modelled") -> dict[str, Any]:
+    """What `bench energy` keeps of two rounds in half a second: link, compute, link, idle; a gap in the second."""
+    codes = np.repeat(np.array([1, 0, 1, 2, 1, 0, 1, 2], dtype=np.uint8), 6000)
+    current = np.choose(codes, [40_000.0, 18_000.0, 500.0]) + np.linspace(0, 400, codes.size)
+    current[30_000:31_500] = np.nan
+    trace = Trace(Instrument("ppk2", "a PPK2", False), 3300, "meter", 96_000.0, current, gaps=(Gap(30_000, 1500),))
+    by_phase = {phase: 1000.0 * (number + 1) for number, phase in enumerate(PHASES)}
+    return {
+        "board": board, "env": "netduinoplus2", "program": "demo-cnn", "kind": kind, "meter": "ppk2",
+        "instrument": "PPK2 at a port", "voltage_mv": 3300, "supply": "meter", "local_samples": 100,
+        "rule": {"window_s": 0.5, "iterations": 1, "runs": 1, "most_lost": 0.001, "satisfies_eembc": False},
+        "round": {
+            "energy_uj": 6000.0, "by_phase_uj": by_phase, "seconds": dict.fromkeys(PHASES, 0.06), "spread": 0.0,
+            "runs": [{"energy_uj": 6000.0, "iterations": 2, "lost_share": 0.03, "outlier_samples": 0, "refused": 0}],
+            "current": asdict(excerpt(trace, codes, "the marker pin")),
+        },
+    }  # fmt: skip

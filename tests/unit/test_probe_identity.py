@@ -38,14 +38,9 @@ class StlinkUsb:
     def close(self) -> None:
         self.is_open = False
 
-    def transfer(
-        self,
-        command: list[int],
-        writeData: object = None,
-        readSize: int | None = None,
-        timeout: int = 0,  # noqa: N803
-    ) -> bytes | None:
-        return None if readSize is None else self.answers[command[0]][:readSize]
+    def transfer(self, command: list[int], **options: int) -> bytes | None:
+        size = options.get("readSize")
+        return None if size is None else self.answers[command[0]][:size]
 
 
 class DapPackets:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report_run import BOARDS, run_document, run_rows, write_example
+from report_run import BOARDS, energy_document, run_document, run_rows, write_example
 from rich.console import Console
 
 from bench.errors import ConfigError
 from bench.report import plots, terminal_summary, timelines, write_report
+from bench.report.currents import currents
 from bench.report.page import render
 from bench.report.terminal import summary
 from bench.report.view import View
@@ -490,6 +491,49 @@ def test_bytes_of_the_run_are_told_by_strategy() -> None:
     assert drawn is not None
     up, framing = 2 * len(BOARDS) * (8944 + 400), 2 * len(BOARDS) * 230
     assert f"int8 (fedavg) ↑ {up:,} + {framing:,}" in drawn.alt
+
+
+def measured(*energies: dict) -> View:
+    """Of a run that is nothing but these."""
+    boards = [{"name": "plus2", "env": "netduinoplus2", "physical": False}]
+    document = {"schema": 1, "run": "energy-1", "boards": boards, "energy": list(energies)}
+    return of_document(document, [])
+
+
+def test_the_current_is_drawn_over_time_with_phases_and_gaps() -> None:
+    [drawn] = currents(measured(energy_document()))
+    assert "Current of plus2, rounds (modelled)" in drawn.svg
+    for word in ("compute", "link", "idle", "samples lost", "seconds of the recording", "mA"):
+        assert f">{word}<" in drawn.svg, word
+    # Rest begins at 18,000 of 48,000 samples, with a drift of 0.15 of 0.4 mA; computation ends at 36,000.
+    assert "over 0.5 s of rounds of demo-cnn (modelled), by ppk2: 0.65 to 40.3 mA" in drawn.alt
+    assert "1,500 of 48,000 samples lost; phases by the marker pin: compute 25%, link 50%, idle 25%" in drawn.alt
+
+
+def test_a_current_of_an_instrument_on_a_real_board_is_not_called_modelled() -> None:
+    view = measured(energy_document(kind="measured"))
+    [drawn] = currents(view)
+    assert "modelled" not in drawn.svg + drawn.alt
+    [row] = Page(render(view)).table("board", "came about", "spread")
+    assert row["came about"] == "measured"
+
+
+def test_an_energy_measurement_has_a_page_of_its_own() -> None:
+    text = render(measured(energy_document()))
+    [row] = Page(text).table("board", "came about", "spread")
+    assert (row["board"], row["of one"], row["came about"]) == ("plus2", "round of 100 steps", "modelled")
+    assert row["in all, µJ"] == "6,000"
+    assert "What was reached" not in text
+    assert "Energy by a meter (modelled)" in text
+    assert "3,300 mV from meter" in text
+    assert text.count("does not satisfy the rule of EEMBC") == 1
+
+
+def test_an_excerpt_that_is_none_is_told_with_its_place() -> None:
+    energy = energy_document()
+    energy["round"]["current"]["lost"] = "many"
+    with pytest.raises(ConfigError, match=r"demo-1: energy\.round\.current\.lost: "):
+        currents(measured(energy))
 
 
 def test_a_plot_is_a_picture_too_in_the_colours_of_a_light_page() -> None:
