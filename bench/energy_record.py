@@ -1,4 +1,4 @@
-"""An energy measurement as a finished run: `results.json` with an excerpt of the current, the rows, and a report."""
+"""An energy measurement as a finished run: its document, its rows, excerpts of the current, and a report."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def keep(
                 "calibration": plan.calibration,
             }
         },
-        "energy": [run.document(excerpts=True)],
+        "energy": [run.document()],
     }
-    write_run(folder, document, run.measurements(name))
+    write_run(folder, document, run.measurements(name), run.currents())
     write_report(folder)
     return folder
 

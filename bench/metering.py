@@ -64,8 +64,16 @@ class EnergyRun:
             for phase in figure.phases
         ]
 
-    def document(self, *, excerpts: bool = False) -> dict[str, Any]:
-        """The run as JSON, without or with the current of each figure's median run."""
+    def currents(self) -> list[dict[str, Any]]:
+        """Excerpts of what the meter recorded, of each figure's median run, as JSON."""
+        return [
+            {"board": self.board, "program": self.program, "what": what, "excerpt": asdict(excerpt)}
+            for what, figure in self.figures.items()
+            if (excerpt := figure.median.excerpt) is not None
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """The run as JSON."""
         rule = self.rule
         return {
             "board": self.board,
@@ -86,12 +94,11 @@ class EnergyRun:
                 "satisfies_eembc": rule.satisfies_eembc,
             },
             "local_samples": self.local_samples,
-            **{what: _figure(figure, excerpts) for what, figure in self.figures.items()},
+            **{what: _figure(figure) for what, figure in self.figures.items()},
         }
 
 
-def _figure(figure: Figure, excerpts: bool) -> dict[str, Any]:
-    current = figure.median.excerpt
+def _figure(figure: Figure) -> dict[str, Any]:
     return {
         "energy_uj": figure.energy_uj,
         "by_phase_uj": {phase: figure.median.energy_uj(phase) for phase in figure.phases},
@@ -107,7 +114,6 @@ def _figure(figure: Figure, excerpts: bool) -> dict[str, Any]:
             }
             for run in figure.runs
         ],
-        **({"current": asdict(current)} if excerpts and current is not None else {}),
     }
 
 

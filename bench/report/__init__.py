@@ -1,6 +1,7 @@
 """What a person reads of a run: one self-contained page, and a summary for the terminal.
 
-Both are made from `results.json` and `measurements.csv` alone, so that a report can be made again at any time.
+Both are made from the files of the run's folder alone (`bench/results/store.py`), so that a report can be made again
+at any time.
 """
 
 from bench.report.page import REPORT, write_pictures, write_report

@@ -17,6 +17,7 @@ from bench.meters.excerpt import Excerpt
 from bench.meters.trace import PHASES
 from bench.report.drawing import INK, LIMIT, SERIES, Plot, drawn, how, short_number
 from bench.report.view import View, short
+from bench.results.store import CURRENTS
 
 _Currents = NDArray[np.float64]
 
@@ -31,21 +32,20 @@ def currents(view: View) -> list[Plot]:
 
     Raises ConfigError: an excerpt is malformed.
     """
-    return [
-        _current(found, what, _read(view, found, what))
-        for found in view.energies
-        for what in WHATS
-        if "current" in found.get(what, {})
-    ]
-
-
-def _read(view: View, found: Mapping[str, Any], what: str) -> Excerpt:
-    try:
-        return TypeAdapter(Excerpt).validate_python(found[what]["current"])
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in ("energy", what, "current", *fault["loc"]))
-        raise ConfigError(f"{view.run.folder}: {where}: {fault['msg']}") from error
+    plots = []
+    for number, recorded in enumerate(view.run.currents):
+        try:
+            excerpt = TypeAdapter(Excerpt).validate_python(recorded["excerpt"])
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(str(part) for part in (number, "excerpt", *fault["loc"]))
+            raise ConfigError(f"{view.run.folder / CURRENTS}: {where}: {fault['msg']}") from error
+        plots += [
+            _current(found, recorded["what"], excerpt)
+            for found in view.energies
+            if recorded["board"] == found["board"] and recorded["what"] in found
+        ]
+    return plots
 
 
 def _current(found: Mapping[str, Any], what: str, excerpt: Excerpt) -> Plot:

@@ -1,7 +1,8 @@
 """Where runs are kept: `runs/<id>/results.json` and `measurements.csv`, and `latest`, which points at the newest.
 
-`results.json` says what was run and what it came to, `measurements.csv` holds every figure. Both are written whole or
-not at all, the document last: a folder with `results.json` is a finished run.
+`results.json` says what was run and what it came to, `measurements.csv` holds every figure, and `currents.json`, where
+a meter recorded, excerpts of the current. Each is written whole or not at all, the document last: a folder with
+`results.json` is a finished run.
 """
 
 import csv
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.errors import ConfigError
 from bench.results.files import sync_folder, write_atomically, writing
@@ -23,6 +24,7 @@ from bench.results.table import COLUMNS, Measurement, compare_counted, frame
 
 DOCUMENT = "results.json"
 TABLE = "measurements.csv"
+CURRENTS = "currents.json"
 
 
 class _Part(BaseModel):
@@ -57,6 +59,13 @@ class _Dropped(_Part):
     reason: str
 
 
+class _Current(_Part):
+    board: str
+    program: str
+    what: str
+    excerpt: dict[str, Any]
+
+
 class _Check(_Part):
     name: str
     passed: bool
@@ -76,18 +85,22 @@ class _Document(_Part):
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, its document and its rows."""
+    """A finished run: its folder, its document and its rows; and currents, each with `board`, `program`, `what` and an
+    `excerpt` (`bench/meters/excerpt.py`)."""
 
     folder: Path
     document: Mapping[str, Any]
     rows: tuple[Measurement, ...]
+    currents: tuple[Mapping[str, Any], ...] = ()
 
     def frame(self) -> pd.DataFrame:
         """The rows as a data frame."""
         return frame(self.rows)
 
 
-def write_run(folder: Path, document: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
+def write_run(
+    folder: Path, document: Mapping[str, Any], rows: Sequence[Measurement], currents: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Writes a finished run into its folder, which is made when it is not there.
 
     Raises:
@@ -100,6 +113,8 @@ def write_run(folder: Path, document: Mapping[str, Any], rows: Sequence[Measurem
         folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / TABLE, _csv(rows))
+    if currents:
+        write_atomically(folder / CURRENTS, json.dumps(currents, allow_nan=False, separators=(",", ":")).encode())
     write_atomically(folder / DOCUMENT, text.encode() + b"\n")
 
 
@@ -119,7 +134,16 @@ def load_run(folder: Path) -> Run:
     _check_document(path, document)
     rows = tuple(load_rows(folder / TABLE))
     _check_rows(document, rows)
-    return Run(folder, document, rows)
+    return Run(folder, document, rows, _load_currents(folder / CURRENTS))
+
+
+def _load_currents(path: Path) -> tuple[Mapping[str, Any], ...]:
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(current.model_dump() for current in TypeAdapter(list[_Current]).validate_json(path.read_bytes()))
+    except (OSError, ValidationError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
 def load_rows(path: Path) -> list[Measurement]:

@@ -91,6 +91,57 @@ def test_a_test_runs_on_each_board_and_is_skipped_where_it_cannot(project: pytes
     assert "two.yaml match, 2 are needed" in text
 
 
+def test_one_board_or_a_few_can_be_enough(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+        from bench.rack.inventory import load_inventory
+        from bench.rack.rack import Rack
+
+        @pytest.mark.board(one=True)
+        def test_any(board):
+            assert board.name == "bit"
+
+        @pytest.mark.board(family="stm32", one=True)
+        def test_the_first_that_does(board):
+            assert board.name == "plus2"
+
+        @pytest.mark.board(features=["radio"], one=True)
+        def test_none(board):
+            assert False
+
+        @pytest.mark.cohort(most=1)
+        def test_few(cohort):
+            assert cohort.names == ("bit",)
+
+        @pytest.fixture(scope="module")
+        def pair(rack):
+            return rack.cohort(boards=2)
+
+        @pytest.fixture(scope="module")
+        def three(rack):
+            return rack.cohort(boards=3)
+
+        def test_of_a_module(pair):
+            assert pair.names == ("bit", "plus2")
+
+        def test_too_few(three):
+            assert False
+
+        def test_lent(rack, pair):
+            opened = rack["bit"].opened
+            with pair.lent() as lent:
+                assert lent.options == ("--rack", str(lent.rack), "--state", str(rack.state))
+                with Rack.open(load_inventory(lent.rack), ["bit"], purpose="another", state_dir=lent.state) as other:
+                    assert other.boards["bit"].ends.probe
+            assert rack["bit"].opened is not opened
+        """
+    )
+    done = project.runpytest_inprocess("--rack", "two.yaml", "-rs")
+    done.assert_outcomes(passed=5, skipped=3, deselected=2)
+    done.stdout.fnmatch_lines(["*2 boards of *two.yaml match, 3 are needed*"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "mark", "said"),
     [
@@ -311,6 +362,9 @@ def test_a_meter_and_an_energy(project: pytest.Pytester) -> None:
             parts = [energy[f"energy.{phase}"].value for phase in ("compute", "link", "idle")]
             assert abs(sum(parts) - energy["energy"].value) < 1e-6
             assert energy["energy"].kind == "modelled"
+            counted = board.measure("demo-cnn", "bias", what=["round"], local_samples=3, metered=False)
+            assert counted.run.instrumented.meter == "modelled"
+            assert counted["energy.compute"].value > 0
 
         def test_meter(meter):
             assert meter.instrument.kind == "ppk2"

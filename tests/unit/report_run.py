@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -157,12 +158,18 @@ def write_example(folder: Path, rounds: int = 10) -> Path:
     return folder
 
 
-def energy_document(board: str = "plus2", kind: str = "modelled") -> dict[str, Any]:
-    """What `bench energy` keeps of two rounds in half a second: link, compute, link, idle; a gap in the second."""
+def energy_current(board: str = "plus2") -> dict[str, Any]:
+    """Of two rounds in half a second: link, compute, link, idle; a gap in the second."""
     codes = np.repeat(np.array([1, 0, 1, 2, 1, 0, 1, 2], dtype=np.uint8), 6000)
     current = np.choose(codes, [40_000.0, 18_000.0, 500.0]) + np.linspace(0, 400, codes.size)
     current[30_000:31_500] = np.nan
     trace = Trace(Instrument("ppk2", "a PPK2", False), 3300, "meter", 96_000.0, current, gaps=(Gap(30_000, 1500),))
+    told = asdict(excerpt(trace, codes, "the marker pin"))
+    return {"board": board, "program": "demo-cnn", "what": "round", "excerpt": json.loads(json.dumps(told))}
+
+
+def energy_document(board: str = "plus2", kind: str = "modelled") -> dict[str, Any]:
+    """What `bench energy` keeps of them."""
     by_phase = {phase: 1000.0 * (number + 1) for number, phase in enumerate(PHASES)}
     return {
         "board": board, "env": "netduinoplus2", "program": "demo-cnn", "kind": kind, "meter": "ppk2",
@@ -171,6 +178,5 @@ def energy_document(board: str = "plus2", kind: str = "modelled") -> dict[str, A
         "round": {
             "energy_uj": 6000.0, "by_phase_uj": by_phase, "seconds": dict.fromkeys(PHASES, 0.06), "spread": 0.0,
             "runs": [{"energy_uj": 6000.0, "iterations": 2, "lost_share": 0.03, "outlier_samples": 0, "refused": 0}],
-            "current": asdict(excerpt(trace, codes, "the marker pin")),
         },
     }  # fmt: skip

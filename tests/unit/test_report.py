@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report_run import BOARDS, energy_document, run_document, run_rows, write_example
+from report_run import BOARDS, energy_current, energy_document, run_document, run_rows, write_example
 from rich.console import Console
 
 from bench.errors import ConfigError
@@ -493,15 +493,15 @@ def test_bytes_of_the_run_are_told_by_strategy() -> None:
     assert f"int8 (fedavg) ↑ {up:,} + {framing:,}" in drawn.alt
 
 
-def measured(*energies: dict) -> View:
-    """Of a run that is nothing but these."""
+def measured(energy: dict, current: dict) -> View:
+    """Of a run that is nothing but this."""
     boards = [{"name": "plus2", "env": "netduinoplus2", "physical": False}]
-    document = {"schema": 1, "run": "energy-1", "boards": boards, "energy": list(energies)}
-    return of_document(document, [])
+    document = {"schema": 1, "run": "energy-1", "boards": boards, "energy": [energy]}
+    return View(Run(Path("energy-1"), document, (), (current,)))
 
 
 def test_the_current_is_drawn_over_time_with_phases_and_gaps() -> None:
-    [drawn] = currents(measured(energy_document()))
+    [drawn] = currents(measured(energy_document(), energy_current()))
     assert "Current of plus2, rounds (modelled)" in drawn.svg
     for word in ("compute", "link", "idle", "samples lost", "seconds of the recording", "mA"):
         assert f">{word}<" in drawn.svg, word
@@ -511,7 +511,7 @@ def test_the_current_is_drawn_over_time_with_phases_and_gaps() -> None:
 
 
 def test_a_current_of_an_instrument_on_a_real_board_is_not_called_modelled() -> None:
-    view = measured(energy_document(kind="measured"))
+    view = measured(energy_document(kind="measured"), energy_current())
     [drawn] = currents(view)
     assert "modelled" not in drawn.svg + drawn.alt
     [row] = Page(render(view)).table("board", "came about", "spread")
@@ -519,7 +519,7 @@ def test_a_current_of_an_instrument_on_a_real_board_is_not_called_modelled() -> 
 
 
 def test_an_energy_measurement_has_a_page_of_its_own() -> None:
-    text = render(measured(energy_document()))
+    text = render(measured(energy_document(), energy_current()))
     [row] = Page(text).table("board", "came about", "spread")
     assert (row["board"], row["of one"], row["came about"]) == ("plus2", "round of 100 steps", "modelled")
     assert row["in all, µJ"] == "6,000"
@@ -530,10 +530,21 @@ def test_an_energy_measurement_has_a_page_of_its_own() -> None:
 
 
 def test_an_excerpt_that_is_none_is_told_with_its_place() -> None:
-    energy = energy_document()
-    energy["round"]["current"]["lost"] = "many"
-    with pytest.raises(ConfigError, match=r"demo-1: energy\.round\.current\.lost: "):
-        currents(measured(energy))
+    current = energy_current()
+    current["excerpt"]["lost"] = "many"
+    with pytest.raises(ConfigError, match=r"energy-1/currents\.json: 0\.excerpt\.lost: "):
+        currents(measured(energy_document(), current))
+
+
+def test_currents_are_kept_beside_the_figures(tmp_path: Path) -> None:
+    document = {"schema": 1, "run": "energy-1", "energy": [energy_document()]}
+    write_run(tmp_path, document, [], [energy_current()])
+    run = load_run(tmp_path)
+    assert run.currents == (energy_current(),)
+    assert len(currents(View(run))) == 1
+    (tmp_path / "currents.json").write_text('[{"board": "plus2"}]')
+    with pytest.raises(ConfigError, match=r"currents\.json: cannot be read: "):
+        load_run(tmp_path)
 
 
 def test_a_plot_is_a_picture_too_in_the_colours_of_a_light_page() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, find_browser
-from report_run import energy_document, run_document, run_rows
+from report_run import energy_current, energy_document, run_document, run_rows
 
 from bench.claims.html import as_html
 from bench.report.page import write_report
@@ -36,7 +36,8 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         ]
         document["variants"]["int8"]["memory"] = {"calls": 9, "lower_bound_bytes": 1996, "blocks": blocks}
         document["energy"] = [energy_document()]
-        write_run(reports / "runs" / "demo-1", document, [*run_rows("demo-1", 4), *elapsed()])
+        rows = [*run_rows("demo-1", 4), *elapsed()]
+        write_run(reports / "runs" / "demo-1", document, rows, [energy_current()])
         return write_report(reports / "runs" / "demo-1")
     with Store.open(reports / "results.db") as store:
         for day in range(1, 13):
