@@ -8,6 +8,7 @@ The probe is opened, but no board is connected to, halted or reset. What a probe
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -36,10 +37,15 @@ def identities(boards: Iterable[Board]) -> dict[str, ProbeIdentity]:
     if not by_probe:
         return {}
     try:
-        ended = process.run([sys.executable, "-m", "bench.rack.probe_identity", *by_probe], timeout_s=_TIMEOUT_S)
-        told = json.loads(ended.output.strip().splitlines()[-1])
-    except (process.NotEndedError, IndexError, ValueError) as error:
-        told = {probe: {"error": f"not told within {_TIMEOUT_S:g} s: {error!r}"} for probe in by_probe}
+        output = process.run(
+            [sys.executable, "-m", "bench.rack.probe_identity", *by_probe], timeout_s=_TIMEOUT_S
+        ).output
+    except process.NotEndedError as error:
+        output = error.output
+    try:
+        told = json.loads(output.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        told = {probe: {"error": f"not told within {_TIMEOUT_S:g} s: {output.strip()}"} for probe in by_probe}
     found = {}
     for probe, board in by_probe.items():
         answer = told.get(probe, {"error": "it was not asked"})
@@ -103,3 +109,4 @@ def _ask(uid: str) -> Mapping[str, Any]:
 
 if __name__ == "__main__":
     print("\n" + json.dumps({uid: _ask(uid) for uid in sys.argv[1:]}), flush=True)
+    os._exit(0)  # a USB library may not want to end

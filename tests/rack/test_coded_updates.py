@@ -68,11 +68,12 @@ def three_rounds_of_coded_updates(board: RackBoard, recipe: dict[str, Any]) -> N
     assert device.stats().sram_federation == made.footprint.federation_bytes
 
 
+@pytest.mark.board(fpu=False)
 def test_three_rounds_of_coded_updates(board: RackBoard) -> None:
     three_rounds_of_coded_updates(board, INT8)
 
 
-@pytest.mark.board(fpu=True, one=True)
+@pytest.mark.board(fpu=True, one=True)  # with the other kernels of int8, for cores with SIMD
 @pytest.mark.parametrize("recipe", [COMPENSATED4, FLOAT32], ids=["compensated4", "float32"])
 def test_three_rounds_with_a_residual_of_four_bits_and_in_float32(board: RackBoard, recipe: dict[str, Any]) -> None:
     three_rounds_of_coded_updates(board, recipe)
