@@ -23,7 +23,7 @@ def sector(number: int) -> tuple[int, int]:
 
 
 class Stm32F4Flash(FlashController):
-    """Sectors of 16, 64 and 128 KB. A store programs when CR.PG is set and its width is the one that PSIZE says."""
+    """Sectors of 16, 64 and 128 KB, as many as the part's flash holds. A store programs when CR.PG is set and its width is the one that PSIZE says."""
 
     region = Region(0x40023C00, 0x400)
 
@@ -74,13 +74,17 @@ class Stm32F4Flash(FlashController):
     def _start_erase(self) -> None:
         if self._control & MER and not self._control & (SER | PG):
             self.flash.erase(0, self.flash.region.size)
-        elif self._control & SER and not self._control & (MER | PG) and self._number < len(SECTORS):
+        elif self._control & SER and not self._control & (MER | PG) and self._has_sector:
             self.flash.erase(*sector(self._number))
         else:
             self._fail(PGSERR)
             return
         self._status |= BSY
         self._finish()
+
+    @property
+    def _has_sector(self) -> bool:
+        return self._number < len(SECTORS) and sum(sector(self._number)) <= self.flash.region.size
 
     @property
     def _number(self) -> int:

@@ -80,17 +80,17 @@ def _words(size: int, values: dict[int, int]) -> bytes:
 _UID = (0x00330029, 0x33365116, 0x30303631)  # a unique id as ST lays it out: wafer coordinates, lot number in ASCII
 
 
-def _stm32f2f4(name: str, core: CoreType, idcode: int, ram: tuple[Region, ...]) -> Part:
+def _stm32f2f4(name: str, core: CoreType, idcode: int, flash_kb: int, ram: tuple[Region, ...]) -> Part:
     # RM0090 and RM0033: unique id at 0x1FFF7A10, flash size in KB at 0x1FFF7A22, DBGMCU_IDCODE at 0xE0042000.
-    electronic = _words(0x400, {0x210: _UID[0], 0x214: _UID[1], 0x218: _UID[2], 0x220: 1024 << 16 | 0xFFFF})
-    flash = Region(0x08000000, 1 << 20)
+    electronic = _words(0x400, {0x210: _UID[0], 0x214: _UID[1], 0x218: _UID[2], 0x220: flash_kb << 16 | 0xFFFF})
+    flash = Region(0x08000000, flash_kb << 10)
     return Part(name, core, "stm32f4", flash, ram, (0,), None, {0x1FFF7800: electronic}, {0xE0042000: idcode})
 
 
 STM32F405 = _stm32f2f4(
-    "STM32F405RG", CORTEX_M4F, 0x10076413, (Region(0x20000000, 128 << 10), Region(0x10000000, 64 << 10))
+    "STM32F405RG", CORTEX_M4F, 0x10076413, 1024, (Region(0x20000000, 128 << 10), Region(0x10000000, 64 << 10))
 )
-STM32F205 = _stm32f2f4("STM32F205RF", CORTEX_M3, 0x20006411, (Region(0x20000000, 128 << 10),))
+STM32F205 = _stm32f2f4("STM32F205RF", CORTEX_M3, 0x20006411, 768, (Region(0x20000000, 128 << 10),))
 
 # RM0351 section 49: unique id at 0x1FFF7590, flash size in KB at 0x1FFF75E0.
 STM32L475 = Part(

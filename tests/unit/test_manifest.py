@@ -39,7 +39,7 @@ def test_every_environment_of_platformio_has_its_manifest(project_root: Path) ->
     [
         ("netduinoplus2", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 128 * KB),
         ("olimex_stm32_h405", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 128 * KB),
-        ("netduino2", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 128 * KB),
+        ("netduino2", 0x08000000, 768 * KB, 128 * KB, 0x08020000, 128 * KB),
         ("b_l475e_iot01a", 0x08000000, 1024 * KB, 640 * KB, 0x080A0000, 96 * KB),
         ("nucleo_f412zg", 0x08000000, 1024 * KB, 128 * KB, 0x08020000, 256 * KB),
         ("nucleo_f429zi", 0x08000000, 2048 * KB, 128 * KB, 0x08020000, 192 * KB),

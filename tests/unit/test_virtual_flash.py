@@ -14,7 +14,7 @@ from bench.virtual import flash_stm32f4 as f4
 from bench.virtual import flash_stm32l4 as l4
 from bench.virtual.flash_controller import BusError
 from bench.virtual.nonvolatile import NonVolatile
-from bench.virtual.parts import NRF51822, STM32F405, STM32L475, Region
+from bench.virtual.parts import NRF51822, STM32F205, STM32F405, STM32L475, Region
 
 KEYS = (0x45670123, 0xCDEF89AB)
 WORD = b"\x12\x34\x56\x78"
@@ -73,6 +73,15 @@ class TestStm32F4:
         assert sum(f4.SECTORS) == STM32F405.flash.size
         assert f4.sector(4) == (0x10000, 0x10000)
         assert f4.sector(5) == (0x20000, 0x20000)
+
+    @pytest.mark.parametrize(("number", "error"), [(9, 0), (10, f4.PGSERR), (11, f4.PGSERR)])
+    def test_a_smaller_part_has_fewer_sectors(self, number: int, error: int, tmp_path: Path) -> None:
+        """An STM32F205RF: 768 KB, sectors 0 to 9 (stm32-data, STM32F205RF)."""
+        controller = f4.Stm32F4Flash(NonVolatile(tmp_path / "f205.bin", STM32F205.flash))
+        assert STM32F205.flash.size == 768 << 10
+        unlock(controller)
+        controller.write(f4.CR, f4.SER | number << 3 | f4.STRT)
+        assert controller.read(f4.SR) & ~f4.BSY == error
 
     def test_word(self, f4_flash: f4.Stm32F4Flash) -> None:
         unlock(f4_flash)

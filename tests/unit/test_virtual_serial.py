@@ -127,7 +127,7 @@ def test_spec_survives_json_and_names_faults() -> None:
     assert (spec.machine, spec.flash_size, spec.ram_size) == ("microbit", 256 << 10, 16 << 10)
     with pytest.raises(ConfigError, match=r"rack\.json: name: .*; colour: Unexpected"):
         VirtualBoardSpec.from_json('{"name": "../x", "env": "e", "machine": "m", "colour": 3}', "rack.json")
-    with pytest.raises(ConfigError, match="flash of netduino2 is 0x08000000, 1048576 bytes, but machine microbit has"):
+    with pytest.raises(ConfigError, match="flash of netduino2 is 0x08000000, 786432 bytes, but machine microbit has"):
         VirtualBoardSpec.for_env("x", "netduino2", "microbit").check()
 
 
