@@ -42,6 +42,8 @@ def doctor(options: Namespace) -> int:
         document = {"rack": str(inventory.path), **counts, "findings": [finding.document() for finding in findings]}
         print(json.dumps(document, indent=2), flush=True)
         return code
+    if all(entry.virtual is not None for entry in entries):
+        print("All of these boards are emulated; `bench rack discover --output FILE` describes real ones")
     told = ", ".join(f"{number} {name}" for name, number in counts.items())
     print(f"{inventory.path}: {len(entries)} boards: {told}" + ("" if options.notes else " (--notes shows them)"))
     return code

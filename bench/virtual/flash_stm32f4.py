@@ -23,7 +23,7 @@ def sector(number: int) -> tuple[int, int]:
 
 
 class Stm32F4Flash(FlashController):
-    """Sectors of 16, 64 and 128 KB, as many as the part's flash holds. A store programs when CR.PG is set and its width is the one that PSIZE says."""
+    """Sectors of 16, 64 and 128 KB, as many as the flash has. A store programs when CR.PG is set, in PSIZE's width."""
 
     region = Region(0x40023C00, 0x400)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from fake_machine import FakeMachine
 
 from bench import process
 from bench.rack import flash
-from bench.rack.doctor import wire
+from bench.rack.doctor import host, wire
 from bench.rack.doctor.finding import Finding, Level
 from bench.rack.doctor.host import examine
 from bench.rack.doctor.usb import Machine
@@ -144,6 +145,22 @@ def test_two_adapters_alike(pc: FakeMachine) -> None:
 def test_a_board_whose_usb_is_the_chips_own_is_no_probe(pc: FakeMachine) -> None:
     pc.plug(0x0483, 0x5740, ST_ID, "STM32 Virtual ComPort", tty="ttyACM3")
     assert only(found(pc, entry(serial="/dev/ttyACM3"))).check == "probe"
+
+
+def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def look_up(*_arguments: object) -> None:
+        ended.wait(60)
+        raise socket.gaierror("Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(host, "_LOOK_UP_S", 0.1)
+    monkeypatch.setattr(host, "_CONNECT_S", 0.1)
+    assert host._answers(("rack2.example", 5555)) == (
+        "the name rack2.example was not found within 0.2 s: is there a name server?"
+    )
+    ended.set()
 
 
 def test_remote_ends_that_answer_and_that_do_not() -> None:

@@ -17,7 +17,7 @@ from types import ModuleType
 from bench.errors import ConfigError
 from bench.rack.doctor import firmware
 from bench.rack.doctor.finding import Finding, Level
-from bench.rack.doctor.parts import Part, find_part
+from bench.rack.doctor.parts import Part, all_parts, find_part
 from bench.rack.doctor.registers import load_svd, wrong_addresses
 from bench.rack.manifest import BOARDS_DIR, BoardManifest, load_manifest
 
@@ -59,7 +59,9 @@ def examine(env: str, *, target: str = "", baud: int = 0) -> list[Finding]:
     part = find_part(mcu)
     if part is None:
         what = f"its part {mcu!r} has no table: nothing of it can be checked"
-        return [Finding(Level.WARNING, env, "part", what, "add bench/rack/doctor/parts/PART.toml from its data sheet")]
+        known = ", ".join(sorted(part.mcu for part in all_parts()))
+        mend = f"correct `build.mcu` in firmware/platform/boards/{env}.json; there are tables of {known}"
+        return [Finding(Level.WARNING, env, "part", what, f"{mend}; or add one (docs/board-figures.md)")]
     subject = Subject(manifest, part, target or manifest.pyocd_target, baud or manifest.baud)
     try:
         findings = [finding for check in CHECKS for finding in check(subject)]

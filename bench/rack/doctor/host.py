@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.rack.inventory import BoardEntry
 _SEGGER = 0x1366
 _PROBE_VENDORS = {0x0483: "ST-LINK", 0x0D28: "DAPLink", _SEGGER: "J-Link", 0x2E8A: "picoprobe"}
 _CONNECT_S = 2.0
+_LOOK_UP_S = 3.0  # in which a name server has answered; without one the C library tries for a minute and more
 
 
 def probe_id(device: UsbDevice) -> str:
@@ -170,12 +172,20 @@ def _remote(entry: BoardEntry, check: str, end: tuple[str, int], mend: str) -> I
 
 
 def _answers(end: tuple[str, int]) -> str | None:
-    """None when something listens there, else why not."""
-    try:
-        socket.create_connection(end, timeout=_CONNECT_S).close()
-    except OSError as error:
-        return str(error)
-    return None
+    """None when something listens there, else why not. The look-up of the name has a time limit too."""
+    refused = [f"the name {end[0]} was not found within {_LOOK_UP_S + _CONNECT_S:g} s: is there a name server?"]
+
+    def connect() -> None:
+        try:
+            socket.create_connection(end, timeout=_CONNECT_S).close()
+            refused.clear()
+        except OSError as error:
+            refused[:] = [str(error)]
+
+    asking = threading.Thread(target=connect, daemon=True)  # a look-up cannot be ended
+    asking.start()
+    asking.join(_LOOK_UP_S + _CONNECT_S)
+    return refused[0] if refused else None
 
 
 def _udev_rule(device: UsbDevice) -> str:

@@ -1,6 +1,7 @@
 """Limits of the parts that the boards carry, as tables: `parts/*.toml`, each figure with the section that it is from.
 
-They are written from the data sheets and reference manuals, apart from the firmware, so that the two can disagree.
+They are written apart from the firmware, so that the two can disagree. docs/board-figures.md says which source confirms
+each figure, and which none does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bench.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "parts"
 Range = tuple[int, int]
+_ST_FLASH_KB = {"b": 128, "c": 256, "e": 512, "f": 768, "g": 1024, "i": 2048}  # the letter of ST's order codes
 
 
 class _Table(BaseModel):
@@ -81,6 +83,7 @@ class Part(_Table):
     """A microcontroller. `flash_sectors` are (number, bytes) from the base up."""
 
     mcu: str
+    """The beginning of its order code, with all letters that say how much memory it has."""
     family: str
     svd: str
     flash_base: int
@@ -118,4 +121,8 @@ def _read(path: Path) -> Part:
         raise ConfigError(f"{path}: {error}") from error
     if sum(count * size for count, size in part.flash_sectors) != part.flash_size:
         raise ConfigError(f"{path}: flash_sectors: they do not add up to flash_size")
+    if part.mcu.startswith("stm32") and part.flash_size != _ST_FLASH_KB.get(part.mcu[10:11], 0) << 10:
+        raise ConfigError(
+            f"{path}: flash_size: {part.flash_size} bytes, which is not what the order code {part.mcu} says"
+        )
     return part
