@@ -30,7 +30,7 @@ from bench.virtual.nonvolatile import NonVolatile
 from bench.virtual.nrf52 import HZ, RESET_NONE, RESET_PIN, RESET_SOFTWARE, Nrf52
 from bench.virtual.nrf52_uarte import BURST
 from bench.virtual.nrf52_unit import Clock
-from bench.virtual.parts import Machine, Part
+from bench.virtual.parts import Machine, Part, Pin
 from bench.virtual.plugin import build_unicorn_hooks
 from bench.virtual.probe import Probe, ProbeServer
 from bench.virtual.serial_line import SerialLine, Wire
@@ -81,10 +81,11 @@ class Nordic:
         hooks: Path,
         counting: Counting | None,
         *,
+        marker: Pin | None = None,
         burst: int = BURST,
         latency: int = 0,
     ) -> None:
-        """`burst` and `latency` of the serial line: see Uarte."""
+        """`marker` is the pin that the log of phases tells; `burst` and `latency` of the serial line: see Uarte."""
         self._target = target
         counter = BlockCounter(target.cpu.engine, hooks)
         self.exceptions = Exceptions(target.cpu, lambda: counter.executed)
@@ -96,6 +97,8 @@ class Nordic:
             burst=burst,
             latency=latency,
         )
+        if marker is not None:
+            self.devices.pins.watch(marker, counter.marker)
         target.bus.attach_devices(self.devices)
         self.image = UnicornImage(
             loop, target.cpu, counter, self.exceptions, self.devices, target.memories[0], wire, counting
@@ -145,7 +148,7 @@ class VirtualBoard:
         self._image: Emulator | UnicornImage
         if machine.part.emulator == "unicorn":
             hooks = build_unicorn_hooks(state.parent / ".plugin")
-            self._nordic = Nordic(self.loop, target, self.wire, hooks, counting)
+            self._nordic = Nordic(self.loop, target, self.wire, hooks, counting, marker=machine.marker)
             self._image = self._nordic.image
         else:
             index = machine.serial_index if spec.serial_index is None else spec.serial_index

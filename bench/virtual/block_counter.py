@@ -46,6 +46,7 @@ class BlockCounter:
             ctypes.c_uint32,
         )
         self._library.block_counter_uncount.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+        self._library.block_counter_marker.argtypes = (ctypes.c_void_p, ctypes.c_bool)
         self._library.block_counter_forget.argtypes = (ctypes.c_void_p,)
         self._library.block_counter_free.argtypes = (ctypes.c_void_p,)
         self._registers = (ctypes.c_int * len(engine.registers))(*engine.registers)
@@ -90,6 +91,10 @@ class BlockCounter:
     def await_unmasking(self, masked: bool) -> None:
         """Whether a run ends as soon as PRIMASK is clear."""
         self._state.masked = int(masked)
+
+    def marker(self, high: bool) -> None:
+        """The board's marker pin is driven: the log of phases tells its level from now on."""
+        self._library.block_counter_marker(self._pointer, high)
 
     def watch(self, image: ImageDescriptor | None, entry: int, counting: Counting | None) -> None:
         """Counts the phases of the image that is in flash now; None: of no image."""

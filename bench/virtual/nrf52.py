@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bench.virtual.nrf52_timer import Timer, Watchdog
 from bench.virtual.nrf52_uarte import BURST, Uarte
 from bench.virtual.nrf52_unit import Clock, Ppi, Unit
-from bench.virtual.parts import Region
+from bench.virtual.parts import Pin, Region
 
 HZ = 64_000_000
 RESET_NONE, RESET_PIN, RESET_WATCHDOG, RESET_SOFTWARE = 0, 1, 2, 4  # POWER.RESETREAS; none: at power-on
@@ -49,11 +49,29 @@ class Pins:
     base = 0x50000000
 
     def __init__(self) -> None:
-        self.reset()
+        self._words: dict[int, int] = {}
+        self._watched: tuple[Pin, Callable[[bool], None]] | None = None
+        self._high = False
 
     def reset(self) -> None:
         """All inputs."""
-        self._words: dict[int, int] = {}
+        self._words = {}
+        self._look()
+
+    def watch(self, pin: Pin, tell: Callable[[bool], None]) -> None:
+        """`tell` is called with the pin's level, now and whenever it changes."""
+        self._watched = (pin, tell)
+        self._high = self.level(pin)
+        tell(self._high)
+
+    def _look(self) -> None:
+        if self._watched is None:
+            return
+        pin, tell = self._watched
+        high = self.level(pin)
+        if high != self._high:
+            self._high = high
+            tell(high)
 
     def read(self, offset: int) -> int:
         """A register; the set and clear registers read as what they change."""
@@ -71,10 +89,13 @@ class Pins:
             self._words[target] = before | value if kind in (_OUTSET, _DIRSET) else before & ~value
         else:
             self._words[offset] = value
+        self._look()
 
-    def level(self, port: int, number: int) -> bool:
-        """What an output drives."""
-        return bool(self._words.get(_OUT + 0x300 * port, 0) >> number & 1)
+    def level(self, pin: Pin) -> bool:
+        """What the pin drives; as an input it is pulled low by what is wired to it."""
+        port, number = pin
+        driven = self._words.get(_OUT + 0x300 * port, 0) & self._words.get(_DIR + 0x300 * port, 0)
+        return bool(driven >> number & 1)
 
 
 class Nrf52:

@@ -140,13 +140,21 @@ NRF52840 = Part(
 )
 
 
+Pin = tuple[int, int]
+"""A port and a number in it."""
+
+
 @dataclass(frozen=True)
 class Machine:
-    """A QEMU machine, or what takes its place: the part on it and which of its serial lines the HAL uses as console."""
+    """A QEMU machine, or what takes its place: the part on it and which of its serial lines the HAL uses as console.
+
+    `marker`: the pin that a meter's D0 is wired to, where the emulator models pins. Without one, D0 follows the phase.
+    """
 
     name: str
     part: Part
     serial_index: int
+    marker: Pin | None = None
 
 
 # QEMU numbers the STM32 lines USART1, 2, 3, UART4, 5, USART6. The Netduinos' header has USART6, the Olimex's USART2.
@@ -158,7 +166,8 @@ MACHINES = {
         Machine("netduino2", STM32F205, 5),
         Machine("b-l475e-iot01a", STM32L475, 0),
         Machine("microbit", NRF51822, 0),
-        Machine("nrf52840-dk", NRF52840, 0),
-        Machine("nano33ble", NRF52840, 0),
+        # Header D2 of both: P1.03 of the DK (its user guide's table of header pins), P1.11 of the Nano (its pinout).
+        Machine("nrf52840-dk", NRF52840, 0, (1, 3)),
+        Machine("nano33ble", NRF52840, 0, (1, 11)),
     )
 }

@@ -108,6 +108,46 @@ def test_a_boards_time_is_its_instructions_and_its_bytes(tmp_path: Path) -> None
     ]
 
 
+SEEN, HIGH = 1 << 31, 1 << 31 | 1 << 30
+
+
+def test_a_marker_pin_that_is_looked_at_tells_what_is_computed(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    feed = VirtualBoardFeed(board.feed)
+    feed.begin()
+    board.carry(40, 0)
+    board.enter(IDLE | SEEN, 3, LINK | SEEN)
+    board.enter(LINK | SEEN, 900, TRAIN | SEEN)
+    board.enter(TRAIN | SEEN, 500, TRAIN | HIGH)  # the firmware stores the phase, then drives the pin
+    board.enter(TRAIN | HIGH, 250_000, LINK | HIGH)
+    board.enter(LINK | HIGH, 500, LINK | SEEN)
+    told = [stretch for stretch in feed.take() if stretch.seconds > 0 and stretch.current_ua > 10.0]
+    assert told == [
+        Stretch(0.04, 5_000.0, "receive"),
+        Stretch(0.001, 5_000.0, "idle"),
+        Stretch(0.5, 5_000.0, "compute"),
+        Stretch(0.001, 5_000.0, "compute"),
+    ]
+
+
+def test_a_marker_pin_that_the_firmware_does_not_drive_stays_low(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    feed = VirtualBoardFeed(board.feed)
+    feed.begin()
+    board.enter(IDLE | SEEN, 3, TRAIN | SEEN)
+    board.enter(TRAIN | SEEN, 250_000, IDLE | SEEN)
+    assert {stretch.does for stretch in feed.take()} == {"idle"}
+
+
+def test_a_reply_that_is_told_late_is_still_a_transfer(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    feed = VirtualBoardFeed(board.feed)
+    feed.begin()
+    board.carry(0, 20)
+    board.enter(IDLE | SEEN, 3, TRAIN | HIGH)
+    assert feed.take()[1:] == [Stretch(0.02, 5_000.0, "send")]
+
+
 def test_rest_lasts_as_long_as_it_does(tmp_path: Path) -> None:
     board = Board(tmp_path)
     feed = VirtualBoardFeed(board.feed)

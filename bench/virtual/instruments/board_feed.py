@@ -6,8 +6,10 @@ as its bytes take the line, both at the run current. At rest, time is the clock'
 step's energy is the same in every run, though it takes the wire of a real meter. What has happened is known when a
 phase ends: the meter says nothing while the board computes, and then all of it.
 
-The phases come from `struct phase_log` of bench/virtual/qemu_plugin/phase_counter.c, a ring of changes of phase that
-boards without QEMU can write as well; the bytes from the file beside the board's serial line.
+The phases come from `struct phase_log` of bench/virtual/qemu_plugin/phase_record.h, a ring of changes of phase; the
+bytes from the file beside the board's serial line. Where the emulator models the chip's pins (nRF52840), the ring has
+the marker pin's changes too, as the firmware drives it, and the meter's D0 shows that pin; elsewhere D0 is high in the
+phases in which the firmware drives it.
 """
 
 from __future__ import annotations
@@ -28,16 +30,31 @@ _MAGIC: Final = b"FTTELOG1"
 _HEADER: Final = struct.Struct("<8sQQ")  # magic, entries that the ring holds, entries written so far
 _ENTRY: Final = struct.Struct("<QQII")  # ns of the monotonic clock, instructions of the phase that ended, it, the next
 _BOOT, _IDLE, _LINK = 0, 1, 2
+_MARKER_SEEN, _MARKER_HIGH = 1 << 31, 1 << 30  # beside a phase
+
+
+@dataclass(frozen=True)
+class State:
+    """What the image is in: a phase, and the marker pin's level."""
+
+    phase: int
+    marker: bool
+
+    @classmethod
+    def of(cls, word: int) -> State:
+        """From the log. Where nobody looks at the pin, it is where the firmware means it to be."""
+        phase = word & ~(_MARKER_SEEN | _MARKER_HIGH)
+        return cls(phase, bool(word & _MARKER_HIGH) if word & _MARKER_SEEN else phase > _LINK)
 
 
 @dataclass(frozen=True)
 class Change:
-    """A phase of the image that ended."""
+    """A phase of the image, or a level of its marker pin, that ended."""
 
     at_ns: int
     instructions: int
-    ended: int
-    entered: int
+    ended: State
+    entered: State
 
 
 class PhaseLog:
@@ -47,11 +64,11 @@ class PhaseLog:
         self._path = path
         self._map: mmap.mmap | None = None
         self._read = 0
-        self.phase = _IDLE
-        """The phase that the image was in when last asked."""
+        self.state = State(_IDLE, marker=False)
+        """What the image was in when last asked."""
 
     def skip(self) -> None:
-        """Forgets what has been written, but for the phase that it led to."""
+        """Forgets what has been written, but for the state that it led to."""
         ring = self._mapped()
         if ring is not None:
             _, _, written = _HEADER.unpack_from(ring)
@@ -66,8 +83,9 @@ class PhaseLog:
             return
         _, capacity, written = _HEADER.unpack_from(ring)
         for index in range(self._read, written):
-            change = Change(*_ENTRY.unpack_from(ring, _HEADER.size + index % capacity * _ENTRY.size))
-            self.phase = change.entered
+            at_ns, instructions, *words = _ENTRY.unpack_from(ring, _HEADER.size + index % capacity * _ENTRY.size)
+            change = Change(at_ns, instructions, *(State.of(word) for word in words))
+            self.state = change.entered
             yield change
         _, _, meanwhile = _HEADER.unpack_from(ring)
         overrun = meanwhile - self._read > capacity
@@ -108,26 +126,27 @@ class VirtualBoardFeed:
         received, sent = (after - earlier for after, earlier in zip(self._carried, before, strict=True))
         taken: list[Stretch] = []
         for change in self._log.changes():
-            if change.ended == _LINK:
+            if change.ended.phase == _LINK and change.entered.phase != _LINK:
                 taken += self._transfer(received, "receive")
                 received = 0
+            elif change.ended.phase == _IDLE:
+                taken.append(self._rest(change.at_ns, change.ended))
             else:
-                taken.append(self._phase(change))
+                taken.append(self._work(change))
             self._since_ns = max(self._since_ns, change.at_ns)
         taken += self._transfer(received, "receive") + self._transfer(sent, "send")
-        if self._log.phase == _IDLE:
-            taken.append(self._rest(now_ns))
+        now = self._log.state
+        if now.phase == _IDLE:
+            taken.append(self._rest(now_ns, now))
             self._since_ns = max(self._since_ns, now_ns)
         return taken
 
-    def _phase(self, change: Change) -> Stretch:
-        if change.ended == _IDLE:
-            return self._rest(change.at_ns)
+    def _work(self, change: Change) -> Stretch:
         seconds = change.instructions * self._spec.cycles_per_instruction / self._spec.core_hz
-        return Stretch(seconds, self._spec.run_ua, "idle" if change.ended == _BOOT else "compute")
+        return Stretch(seconds, self._spec.run_ua, _shown(change.ended))
 
-    def _rest(self, until_ns: int) -> Stretch:
-        return Stretch(max(0, until_ns - self._since_ns) / 1e9, self._spec.sleep_ua)
+    def _rest(self, until_ns: int, state: State) -> Stretch:
+        return Stretch(max(0, until_ns - self._since_ns) / 1e9, self._spec.sleep_ua, _shown(state))
 
     def _transfer(self, count: int, does: Literal["receive", "send"]) -> list[Stretch]:
         return [Stretch(count * self.character_s, self._spec.run_ua, does)] if count > 0 else []
@@ -141,3 +160,7 @@ class VirtualBoardFeed:
             return 0, 0
         to_board, to_host = TRAFFIC.unpack_from(self._traffic)
         return to_board, to_host
+
+
+def _shown(state: State) -> Literal["idle", "compute"]:
+    return "compute" if state.marker else "idle"

@@ -22,6 +22,10 @@
 #define PHASES 16
 #define LOG_ENTRIES 65536
 
+/* Beside a phase in the log, on machines whose marker pin is looked at: that it is, and that it is high. */
+#define MARKER_SEEN (UINT32_C(1) << 31)
+#define MARKER_HIGH (UINT32_C(1) << 30)
+
 struct totals {
   char magic[8];
   uint32_t version;
@@ -35,7 +39,7 @@ struct totals {
 struct log_entry {
   uint64_t at_ns; /* of CLOCK_MONOTONIC */
   uint64_t instructions;
-  uint32_t ended;
+  uint32_t ended; /* a phase, and the level of the marker pin in it */
   uint32_t entered;
 };
 struct phase_log {
@@ -51,39 +55,52 @@ struct phase_record {
   uint64_t counted;      /* of the instructions executed, what is in the totals */
   uint64_t in_phase;     /* of those, what is not in the log */
   uint32_t phase;
+  uint32_t marker; /* 0 where nobody looks at the pin, else MARKER_SEEN and its level */
 };
 
 static const char kTotalsMagic[8] = {'F', 'T', 'T', 'E', 'C', 'N', 'T', '1'};
 static const char kLogMagic[8] = {'F', 'T', 'T', 'E', 'L', 'O', 'G', '1'};
 
-static inline void append_to_log(struct phase_record* self, uint32_t entered) {
+static inline void append_to_log(struct phase_record* self, uint32_t phase, uint32_t marker) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   struct phase_log* log = self->log;
   const uint64_t written = atomic_load_explicit(&log->written, memory_order_relaxed);
   log->entries[written % LOG_ENTRIES] =
-      (struct log_entry){(uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec, self->in_phase, self->phase, entered};
+      (struct log_entry){(uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec, self->in_phase,
+                         self->phase | self->marker, phase | marker};
   atomic_store_explicit(&log->written, written + 1, memory_order_release);
   self->in_phase = 0;
 }
 
-/* After `executed` instructions in all a phase begins: what was executed since the last time belongs to the old one. */
-static inline void change_phase(struct phase_record* self, uint64_t executed, uint32_t phase, bool boot) {
+/* What was executed since the last time, of `executed` instructions in all, belongs to the present phase. */
+static inline void count_phase(struct phase_record* self, uint64_t executed, bool boot, bool transition) {
+  if (executed < self->counted) executed = self->counted; /* a block was cut short behind a change of the pin */
   struct totals* totals = self->totals;
   const uint64_t sequence = atomic_load_explicit(&totals->sequence, memory_order_relaxed);
   atomic_store_explicit(&totals->sequence, sequence + 1, memory_order_relaxed);
   atomic_thread_fence(memory_order_release);
   totals->instructions[self->phase] += executed - self->counted;
-  if (boot) {
-    totals->boots += 1;
-  } else {
-    totals->transitions += 1;
-  }
+  totals->boots += boot;
+  totals->transitions += transition;
   atomic_store_explicit(&totals->sequence, sequence + 2, memory_order_release);
   self->in_phase += executed - self->counted;
-  if (self->log != NULL && (boot || phase != self->phase)) append_to_log(self, phase);
   self->counted = executed;
+}
+
+/* A phase begins. */
+static inline void change_phase(struct phase_record* self, uint64_t executed, uint32_t phase, bool boot) {
+  count_phase(self, executed, boot, !boot);
+  if (self->log != NULL && (boot || phase != self->phase)) append_to_log(self, phase, self->marker);
   self->phase = phase < PHASES ? phase : PHASES - 1;
+}
+
+/* The marker pin gets a level: in the log, what was before ends, though the phase may go on. */
+static inline void change_marker(struct phase_record* self, uint64_t executed, bool high) {
+  const uint32_t marker = MARKER_SEEN | (high ? MARKER_HIGH : 0);
+  if (self->totals != NULL) count_phase(self, executed, false, false);
+  if (self->log != NULL && marker != self->marker) append_to_log(self, self->phase, marker);
+  self->marker = marker;
 }
 
 static inline void* not_mapped(const char* what, const char* path) {

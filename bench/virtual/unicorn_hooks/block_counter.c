@@ -42,6 +42,7 @@ struct block_counter {
   uint32_t block;      /* the last block: address and bytes */
   uint32_t block_size;
   /* from here on, this file's own */
+  uint32_t behind; /* the last instruction of the phase function: what follows it */
   uint32_t entry, word;
   struct phase_record phases; /* without totals, nothing is watched */
   void* uc;
@@ -129,15 +130,27 @@ static bool is_store(struct block_counter* self, uint32_t address, uint32_t* tar
   return true;
 }
 
+/* In the phase function to the instruction, elsewhere to the block. */
+static uint64_t executed_until_here(struct block_counter* self) {
+  const uint32_t end = self->block + self->block_size;
+  if (self->active == 0 || self->behind < self->block || self->behind > end) return self->executed;
+  return self->executed - instructions_in(self, self->behind, end);
+}
+
 /* For the phase function alone. The whole block is counted already: what follows the store is not executed yet. */
 EXPORT void block_counter_on_phase_code(void* uc, uint64_t address, uint32_t size, void* user) {
   (void)uc;
   struct block_counter* self = user;
   uint32_t target = 0, source = 0;
   if (self->active == 0 || self->ended != 0 || self->phases.totals == NULL) return;
+  self->behind = (uint32_t)address + size;
   if (!is_store(self, (uint32_t)address, &target, &source) || target != self->word) return;
-  const uint32_t rest = instructions_in(self, (uint32_t)address + size, self->block + self->block_size);
-  change_phase(&self->phases, self->executed - rest, value_of(self, source), false);
+  change_phase(&self->phases, executed_until_here(self), value_of(self, source), false);
+}
+
+/* The image, or a debugger, has given the marker pin a level; the GPIO's model says so. */
+EXPORT void block_counter_marker(struct block_counter* self, bool high) {
+  change_marker(&self->phases, executed_until_here(self), high);
 }
 
 /* A run ended at `pc`, in the middle of the last block: what was not executed is taken back. */
