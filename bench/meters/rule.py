@@ -97,6 +97,7 @@ class Figure:
         return (max(totals) - min(totals)) / middle if middle else 0.0
 
 
+_MOST_LOOKS = 8  # the last of two million iterations
 _RUNS_TO_FILL = 4
 _MOST_MORE = 16  # times the iterations, from one of these to the next
 
@@ -165,13 +166,17 @@ def _long_run(
 def _enough(meter: Meter, work: Work, rule: Rule, wiring: Wiring, phases: tuple[Phase, ...]) -> int:
     """How many iterations fill the window, from ever longer looks."""
     iterations = 1
-    while True:
+    for _ in range(_MOST_LOOKS):
         trace = _record(meter, work, iterations)
         window_s = _window_s(_shares(trace, wiring, phases), phases)
         wanted = math.ceil(iterations * 1.02 * rule.window_s / window_s)
         if window_s >= rule.window_s / 100 or iterations >= wanted:
             return max(rule.iterations, wanted)
         iterations *= 8
+    raise InfrastructureError(
+        f"{meter.instrument.identity}: {iterations // 8} iterations take no longer than {window_s:.6f} s: the recording "
+        "is not whole, or the board was disturbed"
+    )
 
 
 def _run(meter: Meter, work: Work, iterations: int, rule: Rule, wiring: Wiring, told: Callable[[str], None]) -> Run:
