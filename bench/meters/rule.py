@@ -174,8 +174,8 @@ def _enough(meter: Meter, work: Work, rule: Rule, wiring: Wiring, phases: tuple[
             return max(rule.iterations, wanted)
         iterations *= 8
     raise InfrastructureError(
-        f"{meter.instrument.identity}: {iterations // 8} iterations take no longer than {window_s:.6f} s: the recording "
-        "is not whole, or the board was disturbed"
+        f"{meter.instrument.identity}: {iterations // 8} iterations take no longer than {window_s:.6f} s: "
+        "the recording is not whole, or the board was disturbed"
     )
 
 
