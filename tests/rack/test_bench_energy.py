@@ -89,8 +89,10 @@ def test_an_emulated_meters_wire_says_what_was_counted(board: RackBoard, metered
     counted = board.measure(*PROGRAM, what=WHATS, local_samples=LOCAL_SAMPLES, metered=False)
     bounds = {"step_energy": 0.02, "inference_energy": 0.02, "energy.compute": 0.02, "energy.link": 0.02}
     if metered.run.instrumented.meter == "lpm01a":
-        # It has no marker pin: each run's request and reply are in the window of half a second, some 10 to 20 ms.
-        bounds = {"step_energy": 0.06, "inference_energy": 0.06, "energy.compute": 0.1}
+        # It has no marker pin: each run's request and reply are in the window of half a second, some 10 to 20 ms. Of a
+        # round each step has them, as long as this computer takes for them.
+        bounds = {"step_energy": 0.06, "inference_energy": 0.06}
+        assert metered["energy.compute"].value > 0.98 * counted["energy.compute"].value
     for name, bound in bounds.items():
         assert metered[name].value == pytest.approx(counted[name].value, rel=bound), name
 
