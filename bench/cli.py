@@ -38,6 +38,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 _EXAMPLES = """\
+begin with `bench run demo`; `bench VERB --help` explains a verb, with examples
+
 examples:
   bench run demo                        the virtual rack trains a shared model; report in reports/latest/report.html
   bench run demo --rack hosts/lab.yaml  the same on your boards
@@ -50,7 +52,8 @@ examples:
   bench rack up                         keep virtual boards running, to use pyocd and pio on them by hand
   bench soak --count 200                rounds under faults on purpose: is anything lost, and what heals a board?
 
-exit codes: 0 ok, 1 test or device failure, 2 usage or configuration, 3 infrastructure, 130 interrupted
+exit codes: 0 ok, 1 a target was missed or a board failed, 2 usage or configuration,
+            3 infrastructure (probe, line, a full disk), 130 interrupted
 """
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from bench.errors import ConfigError
+from bench.pytest_plugin.units import converted
 from bench.rack.inventory import BoardEntry
 from bench.rack.manifest import BoardManifest, load_manifest
 
@@ -32,7 +35,17 @@ def _features(asked: Any, entry: BoardEntry, _manifest: BoardManifest) -> str | 
 
 
 def _least(word: str, asked: Any, value: int) -> str | None:
-    return None if value >= asked else f"{asked:,} bytes of {word} are asked for, it has {value:,}"
+    least = _bytes(asked)
+    return None if value >= least else f"{least:,} bytes of {word} are asked for, it has {value:,}"
+
+
+def _bytes(asked: Any) -> int:
+    """16384 or "16 KiB". Raises ConfigError for anything else."""
+    if isinstance(asked, int) and not isinstance(asked, bool) and asked >= 0:
+        return asked
+    if isinstance(asked, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", asked.strip())):
+        return round(converted(float(found[1]), found[2], "bytes"))
+    raise ConfigError(f'a number of bytes, such as 16384 or "16 KiB", not {asked!r}')
 
 
 def _whether(asked: Any, value: bool, there: str, absent: str) -> str | None:
@@ -58,14 +71,34 @@ _CHECKS: Mapping[str, _Check] = {
 }
 
 
-def unknown(asked: Mapping[str, Any]) -> list[str]:
-    """What is asked for that no board can be asked for; `known()` says what can."""
-    return [name for name in asked if name not in _CHECKS]
+_SIZES = ("sram_min", "flash_min")
+_FLAGS = ("fpu", "physical", "meter", "one")
 
 
 def known() -> tuple[str, ...]:
     """All capabilities."""
     return tuple(_CHECKS)
+
+
+def check(asked: Mapping[str, Any]) -> None:
+    """That boards can be asked for this. Raises ConfigError that names the capability and what it takes."""
+    for name, value in asked.items():
+        if name not in _CHECKS:
+            raise ConfigError(f"{name}=...: no such capability; known are {', '.join(_CHECKS)}")
+        try:
+            _check_value(name, value)
+        except ConfigError as error:
+            raise ConfigError(f"{name}={value!r}: {error}") from error
+
+
+def _check_value(name: str, value: Any) -> None:
+    if name in _SIZES:
+        _bytes(value)
+    elif name in _FLAGS:
+        if not isinstance(value, bool):
+            raise ConfigError("True or False")
+    elif not isinstance(value, str | list | tuple | set | frozenset) or not all(isinstance(v, str) for v in value):
+        raise ConfigError("a text, or a list of texts")
 
 
 def another(entry: BoardEntry, asked: Mapping[str, Any], boards: Iterable[BoardEntry]) -> bool:

@@ -66,7 +66,7 @@ class MetricRecorder:
         elif value is None or unit is None:
             raise ConfigError(f"metric {name}: record_metric(name, value, unit) needs all three")
         else:
-            metric = Metric(name, float(value), unit, kind)
+            metric = Metric(name, _figure(name, value), unit, kind)
         if not math.isfinite(metric.value):
             raise ConfigError(f"metric {metric.name}: {metric.value} is not a number")
         if metric.kind and metric.kind not in KINDS:
@@ -82,6 +82,13 @@ class MetricRecorder:
                 return metric
         known = ", ".join(dict.fromkeys(metric.name for metric in self.recorded.values())) or "none yet"
         raise ConfigError(f"no metric {name!r} was recorded by this test; there are: {known}")
+
+
+def _figure(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"metric {name}: {value!r} is not a number") from error
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,10 @@ class Within:
         if isinstance(metric, str):
             metric = self.record.find(metric)
         unit = unit or metric.unit
-        low, high = (None if limit is None else converted(limit, unit, metric.unit) for limit in (min, max))
+        try:
+            low, high = (None if limit is None else converted(limit, unit, metric.unit) for limit in (min, max))
+        except ConfigError as error:
+            raise ConfigError(f"metric {metric.name} is in {metric.unit}, its limit in {unit}: {error}") from error
         metric = self.record(replace(metric, low=low, high=high))
         for limit, given, beyond, word in (
             (high, max, high is not None and metric.value > high, "above"),

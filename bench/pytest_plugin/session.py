@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from bench.errors import InfrastructureError
+from bench.errors import ConfigError, InfrastructureError
 from bench.pytest_plugin import capabilities
 from bench.pytest_plugin.failures import INFRASTRUCTURE, attach_logs, forget_failures, mark_infrastructure, offsets
 from bench.pytest_plugin.metrics import BOARD, METRICS
@@ -106,11 +106,7 @@ class RackSession:
         others = []
         for item in items:
             asked = _asked(item)
-            if strange := capabilities.unknown(asked):
-                raise pytest.UsageError(
-                    f"{item.nodeid}: @pytest.mark.board({strange[0]}=...): no such capability; "
-                    f"known are {', '.join(capabilities.known())}"
-                )
+            _check_marker(item, asked)
             entry = _entry(item)
             if entry is None:
                 continue
@@ -219,6 +215,20 @@ class RackSession:
         """Gives all boards back."""
         if self._tools is not None:
             self._tools.leases.keep(())
+
+
+def _check_marker(item: pytest.Item, asked: Mapping[str, Any]) -> None:
+    """Raises pytest.UsageError that names the test, and what of its markers cannot be asked for."""
+    for marker in item.iter_markers("board"):
+        if marker.args:
+            raise pytest.UsageError(
+                f"{item.nodeid}: @pytest.mark.board({marker.args[0]!r}): say what it is, as in family=, name= or env=; "
+                f"known are {', '.join(capabilities.known())}"
+            )
+    try:
+        capabilities.check(asked)
+    except ConfigError as error:
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.board: {error}") from error
 
 
 def _ours(item: pytest.Item) -> set[str]:

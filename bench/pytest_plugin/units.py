@@ -27,7 +27,7 @@ def converted(value: float, unit: str, to: str) -> float:
         if asked == "KB":
             raise ConfigError("unit KB: say kB for 1,000 bytes or KiB for 1,024")
     if unit not in _BASES or to not in _BASES or _BASES[unit] != _BASES[to]:
-        known = ", ".join(_SCALES[_BASES[unit]]) if unit in _BASES else unit
-        raise ConfigError(f"a metric in {unit} cannot be held against a limit in {to}: give it in {known}")
+        known = ", ".join(_SCALES[_BASES[to]]) if to in _BASES else to
+        raise ConfigError(f"what is in {unit} cannot be told in {to}: give it in {known}")
     scale = _SCALES[_BASES[unit]]
     return value * scale[unit] / scale[to]

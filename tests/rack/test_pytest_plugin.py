@@ -147,9 +147,16 @@ def test_one_board_or_a_few_can_be_enough(project: pytest.Pytester) -> None:
     [
         (["--board", "bat"], "", "no board 'bat'; did you mean bit?"),
         (["--rack", "none.yaml"], "", "none.yaml: no such inventory"),
-        ([], "@pytest.mark.board(sram=1)", "board(sram=...): no such capability; known are name, env, "),
+        (
+            [],
+            "@pytest.mark.board(sram=1)",
+            "::test_it[bit]: @pytest.mark.board: sram=...: no such capability; known are name",
+        ),
+        ([], "@pytest.mark.board(sram_min='much')", "sram_min='much': a number of bytes, such as 16384 or"),
+        ([], "@pytest.mark.board(fpu='no')", "fpu='no': True or False"),
+        ([], "@pytest.mark.board('stm32')", "@pytest.mark.board('stm32'): say what it is, as in family="),
     ],
-    ids=["board", "rack", "capability"],
+    ids=["board", "rack", "capability", "size", "flag", "positional"],
 )
 def test_what_does_not_exist_is_told_before_any_test(
     project: pytest.Pytester, arguments: list[str], mark: str, said: str

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.errors import ConfigError
-from bench.pytest_plugin.capabilities import unknown, unmet
+from bench.pytest_plugin.capabilities import check, unmet
 from bench.pytest_plugin.metrics import Metric, MetricRecorder, Within, property_of
 from bench.pytest_plugin.units import converted
 from bench.rack.inventory import BoardEntry
@@ -35,9 +35,9 @@ def test_units_of_one_quantity(value: float, unit: str, to: str, expected: float
 @pytest.mark.parametrize(
     ("unit", "to", "said"),
     [
-        ("bytes", "uJ", r"a metric in bytes cannot be held against a limit in uJ: give it in bytes, B, .*KiB"),
+        ("bytes", "uJ", r"what is in bytes cannot be told in uJ: give it in J, mJ, uJ"),
         ("KB", "bytes", "kB for 1,000 bytes or KiB for 1,024"),
-        ("frobs", "bytes", "give it in frobs"),
+        ("bytes", "frobs", "give it in frobs"),
     ],
 )
 def test_units_of_two_quantities(unit: str, to: str, said: str) -> None:
@@ -63,6 +63,12 @@ def test_a_recorded_metric_is_held_against_its_limit(record: MetricRecorder) -> 
     assert [metric.name for metric in record.recorded.values()] == ["peak", "accuracy"]
 
 
+def test_a_limit_of_another_quantity_says_which_is_which(record: MetricRecorder) -> None:
+    record("peak", 16000, "bytes")
+    with pytest.raises(ConfigError, match=r"^metric peak is in bytes, its limit in mJ: .* give it in bytes, B, .*KiB"):
+        Within(record)("peak", max=15, unit="mJ")
+
+
 def test_limits_hold_at_the_limit(record: MetricRecorder) -> None:
     Within(record)(Metric("loss", 0.5, "nats"), min=0.5, max=0.5)
 
@@ -72,6 +78,8 @@ def test_what_is_no_metric_is_refused(record: MetricRecorder) -> None:
         record("peak", 3)
     with pytest.raises(ConfigError, match="is not a number"):
         record("peak", float("nan"), "bytes")
+    with pytest.raises(ConfigError, match="metric peak: 'much' is not a number"):
+        record("peak", "much", "bytes")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="'guessed' is none of measured, counted, modelled"):
         record("peak", 3, "bytes", kind="guessed")
     record("peak", 3, "bytes")
@@ -97,6 +105,8 @@ def board(env: str, **more: object) -> BoardEntry:
         (board("netduino2"), {"family": "stm32", "sram_min": 131072, "fpu": False, "core": "cortex-m3"}, None),
         (board("microbit"), {"family": ["stm32", "nrf52"]}, "family stm32 or nrf52 is asked for, it is a nrf51"),
         (board("microbit"), {"sram_min": 65536}, "65,536 bytes of SRAM are asked for, it has 16,384"),
+        (board("microbit"), {"sram_min": "16 KiB"}, None),
+        (board("microbit"), {"sram_min": "17kB"}, "17,000 bytes of SRAM are asked for, it has 16,384"),
         (board("microbit"), {"fpu": True, "flash_min": 1 << 20}, "it has no FPU; 1,048,576 bytes of flash are asked"),
         (board("microbit", features=["display"]), {"features": ["display"]}, None),
         (board("microbit", features=["display"]), {"features": ["radio", "display"]}, "without radio among its feat"),
@@ -114,8 +124,25 @@ def test_why_a_board_does_not_do(entry: BoardEntry, asked: dict[str, object], re
     assert reason is None or (found is not None and found.startswith("board x: ") and reason in found)
 
 
-def test_capabilities_that_no_board_has() -> None:
-    assert unknown({"sram_min": 1, "sram": 1}) == ["sram"]
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"sram_min": 1, "sram": 1}, "^sram=...: no such capability; known are name, "),
+        ({"sram_min": True}, "^sram_min=True: a number of bytes"),
+        ({"sram_min": -1}, "^sram_min=-1: a number of bytes"),
+        ({"flash_min": "1 mJ"}, "^flash_min='1 mJ': .* give it in bytes"),
+        ({"family": 4}, "^family=4: a text, or a list of texts"),
+        ({"core": ["cortex-m0", 3]}, "^core=.*: a text, or a list of texts"),
+        ({"meter": "yes"}, "^meter='yes': True or False"),
+    ],
+)
+def test_what_no_board_can_be_asked_for(asked: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check(asked)
+
+
+def test_what_boards_can_be_asked_for() -> None:
+    check({"sram_min": "16 KiB", "flash_min": 1, "family": "stm32", "core": ["cortex-m0"], "meter": True, "one": False})
 
 
 SCRIPT = """
