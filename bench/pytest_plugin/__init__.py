@@ -31,7 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--rack",
         metavar="FILE",
         help="inventory of boards, or `virtual` for the rack of emulated boards that ships; default: environment "
-        "variable FTTE_RACK, then `ftte_rack` in pytest's configuration; without any, tests on boards are skipped",
+        "variable FTTE_RACK, then `ftte_rack` in pytest's configuration; without any, tests on boards are skipped. "
+        "After a space pytest takes FILE for a test's path too, and may look for its configuration there: --rack=FILE",
     )
     add(
         "--board",

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-_REASON = "no rack: name one with --rack FILE, with FTTE_RACK, or as `ftte_rack` in pytest's configuration"
+_REASON = "no rack: name one with --rack=FILE, with FTTE_RACK, or as `ftte_rack` in pytest's configuration"
 
 
 @pytest.fixture(scope="session")

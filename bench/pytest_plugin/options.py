@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,33 @@ def read(config: pytest.Config, rack: str) -> Options:
         None if state is None else Path(state).resolve(),
         _wait_s(config),
     )
+
+
+def configured_elsewhere(config: pytest.Config) -> str | None:
+    """What to tell where `--rack FILE` without the sign of equality changed which project pytest believes to be in.
+
+    pytest looks for its configuration before it loads plug-ins, and so takes FILE for the path of a test.
+    """
+    given, asked = list(config.invocation_params.args), config.known_args_namespace
+    apart = [value for option, value in pairwise(given) if option == "--rack" and Path(value).exists()]
+    if not apart or asked.inifilename or asked.rootdir:
+        return None
+    try:
+        from _pytest.config.findpaths import determine_setup
+
+        meant = determine_setup(
+            inifile=None,
+            override_ini=None,
+            args=asked.file_or_dir,
+            rootdir_cmd_arg=None,
+            invocation_dir=config.invocation_params.dir,
+        )
+    except (ImportError, TypeError):  # no part of pytest's interface, and only a hint depends on it
+        return None
+    if (config.rootpath, config.inipath) == meant[:2]:
+        return None
+    took, missed = config.inipath or config.rootpath, meant[1] or meant[0]
+    return f"rack: write --rack={apart[-1]}: pytest took it for a test's path, and so its project for {took}, not {missed}"
 
 
 def session_folder(config: pytest.Config) -> Path:

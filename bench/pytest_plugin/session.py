@@ -95,10 +95,13 @@ class RackSession:
 
     # --- collection ---
 
-    def pytest_report_header(self) -> str:
+    def pytest_report_header(self) -> list[str]:
         """Which boards."""
         boards = ", ".join(f"{entry.name} ({entry.env})" for entry in self._options.boards)
-        return f"rack: {self._options.inventory.path}: {boards}"
+        from bench.pytest_plugin.options import configured_elsewhere
+
+        elsewhere = configured_elsewhere(self._config)
+        return [f"rack: {self._options.inventory.path}: {boards}", *([elsewhere] if elsewhere else [])]
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Skips tests on boards that do not match; where one is asked for by name and is there, the others are no

@@ -91,6 +91,23 @@ def test_a_test_runs_on_each_board_and_is_skipped_where_it_cannot(project: pytes
     assert "two.yaml match, 2 are needed" in text
 
 
+def test_a_rack_in_another_project_is_told(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest itself takes what follows `--rack ` for a test's path, and so for where to look for its configuration."""
+    (other := project.path / "other").mkdir()
+    (other / "pytest.ini").write_text("[pytest]\n")
+    rack = (project.path / "two.yaml").rename(other / "two.yaml")
+    (mine := project.path / "mine").mkdir()
+    (mine / "pytest.ini").write_text("[pytest]\n")
+    (mine / "test_none.py").write_text("def test_none(): pass\n")
+    monkeypatch.chdir(mine)
+    apart = project.runpytest_inprocess("--rack", str(rack))
+    apart.assert_outcomes(passed=1)
+    apart.stdout.fnmatch_lines([f"rack: write --rack={rack}: *", f"rootdir: {other}"])
+    joined = project.runpytest_inprocess(f"--rack={rack}")
+    joined.stdout.fnmatch_lines([f"rootdir: {mine}"])
+    joined.stdout.no_fnmatch_line("*write --rack=*")
+
+
 def test_one_board_or_a_few_can_be_enough(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
