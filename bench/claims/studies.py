@@ -109,14 +109,32 @@ def _stragglers(e: Experiment) -> Iterator[Case]:
     for slowdown in (2.0, 5.0, 10.0, 50.0):
         yield from _arms(f"stragglers {slowdown:g} times slower", e, slowdown=slowdown)
     for fraction in (0.02, 0.5):
-        yield from _arms(f"{100 * fraction:g} % of clients at a time", e, fraction=fraction)
+        label = f"{100 * fraction:g} % of clients at a time"
+        yield from _arms(label, e, fraction=fraction)
+        yield from _in_proportion(label, e, e.varied(fraction=fraction).protocol, "fedbuff", OURS)
 
 
 def _scaling(e: Experiment) -> Iterator[Case]:
     for clients in (10, 100, 1000, 10_000):
-        label = f"{clients:,} clients"
+        label, protocol = f"{clients:,} clients", e.varied(clients=clients).protocol
         for name in (BASELINE, OURS):
-            yield Case(label, name, e.arms[name], e.varied(clients=clients).protocol)
+            yield Case(label, name, e.arms[name], protocol)
+        yield from _in_proportion(label, e, protocol, OURS)
+
+
+def _in_proportion(label: str, e: Experiment, protocol: Protocol, *names: str) -> Iterator[Case]:
+    """Arms whose buffer grows with the clients at work, so that updates are no staler than in the experiment.
+
+    With K as it is, an update's mean staleness grows with the clients at work over K, and the server's steps, which are
+    chosen for the experiment's, may be too large for it. Half as many server steps as in the experiment.
+    """
+    ratio = protocol.at_once / e.protocol.at_once
+    for name in names:
+        arm = e.arms.get(name)
+        if ratio > 1 and arm is not None and "buffer" in arm.federation and "updates" in arm.federation:
+            buffer, updates = (round(ratio * arm.federation[key]) for key in ("buffer", "updates"))
+            changed = _changed(arm, federation=arm.federation | {"buffer": buffer, "updates": updates // 2})
+            yield Case(f"{label}, K {buffer}", name, changed, protocol)
 
 
 STUDIES: Mapping[str, Study] = {

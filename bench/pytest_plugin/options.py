@@ -83,7 +83,9 @@ def configured_elsewhere(config: pytest.Config) -> str | None:
     if (config.rootpath, config.inipath) == meant[:2]:
         return None
     took, missed = config.inipath or config.rootpath, meant[1] or meant[0]
-    return f"rack: write --rack={apart[-1]}: pytest took it for a test's path, and so its project for {took}, not {missed}"
+    return (
+        f"rack: write --rack={apart[-1]}: pytest took it for a test's path, and so its project for {took}, not {missed}"
+    )
 
 
 def session_folder(config: pytest.Config) -> Path:
