@@ -85,9 +85,7 @@ def test_each_study_varies_what_it_says_and_keeps_all_else() -> None:
     assert min(signs) < 0 < max(signs)
     assert {case.protocol.clients for case in STUDIES["scaling"].cases(experiment)} == {10, 100, 1000, 10_000}
     grown = {case.label: case for case in STUDIES["scaling"].cases(experiment) if ", K " in case.label}
-    assert list(grown) == ["1,000 clients, K 20", "10,000 clients, K 200"], (
-        "a buffer in proportion to 500 clients and 10"
-    )
+    assert list(grown) == ["1,000 clients, K 20", "10,000 clients, K 200"], "as 10 to 500 clients"
     assert [case.arm.federation["buffer"] for case in grown.values()] == [20, 200]
     unvaried = [case for case in STUDIES["bits"].cases(experiment) if case.arm == experiment.arms[OURS]]
     assert [case.label for case in unvaried] == ["4 bits, error feedback"]
