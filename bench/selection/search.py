@@ -7,15 +7,21 @@ residual.
 
 Groups are added by gain per byte as long as they fit; then, as long as that raises the total, one is exchanged: a
 layer's choice is changed, whatever no longer fits is dropped, least gain per byte first, and the rest filled up again.
+What room is left goes to a part of a layer's next step: between two sizes that were measured, gain is taken to rise in
+a line.
+
 The bound that stands beside the result is Dantzig's, of a knapsack whose items may be cut: of the budget, the arena of
 the cheapest group is taken off, which no subset undercuts, and a group weighs the bytes of its parameters and their
 state alone."""
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from bench.compiler.compile import arrange_smallest
 from bench.compiler.differentiate import Dtype, differentiate
@@ -24,6 +30,8 @@ from bench.model.graph import Graph
 from bench.model.plan import RESIDUAL_BITS
 from bench.selection.groups import Group, parameters, scheme_of
 
+_MULTIPLE = 4
+"""Of channels, where a layer has so many: the int8 kernels take four in a word."""
 _KINDS = (True, False)  # biases, weights
 
 Subset = frozenset[Group]
@@ -115,6 +123,10 @@ def search(
                 step(f"exchange: {group.text}, gain {state.gain(best):.4f} becomes {state.gain(trial):.4f}")
                 best, improved = trial, True
                 break
+    whole = best
+    best = state.topped_up(whole)
+    for group in sorted(best - whole):
+        step(f"room left for {group.text}")
     chosen = tuple(sorted(best))
     count = sum(parameters(graph, group) for group in chosen)
     bound = _bound(useful, {group: memory.own_bytes([group]) for group in useful}, budget - floor)
@@ -131,7 +143,22 @@ class _Search:
     most: int | None
 
     def gain(self, subset: Subset) -> float:
-        return sum(self.gains[group] for group in subset)
+        return sum(self._gain(group) for group in subset)
+
+    def _gain(self, group: Group) -> float:
+        """As measured, or on the line between the sizes of the layer that were."""
+        if group in self.gains:
+            return self.gains[group]
+        points = self._points(group.layer)
+        return float(np.interp(group.channels, [c for c, _ in points], [gain for _, gain in points]))
+
+    def _points(self, layer: str) -> list[tuple[int, float]]:
+        """Channels and gain, the smallest first, from nothing on; a size that a smaller one undercuts is none."""
+        points = [(0, 0.0)]
+        for group in sorted(g for g in self.gains if g.layer == layer and g.channels):
+            if self.gains[group] > points[-1][1]:
+                points.append((group.channels, self.gains[group]))
+        return points
 
     def fits(self, subset: Subset) -> bool:
         if self.most is not None and sum(parameters(self.graph, group) for group in subset) > self.most:
@@ -154,6 +181,23 @@ class _Search:
                 break
             trial = trial - {other}
         return self.filled(trial) if self.fits(trial) else subset
+
+    def topped_up(self, subset: Subset) -> Subset:
+        """With the channels for which there is room, the layers first where another channel is worth most a byte."""
+        steps = []
+        for layer in sorted({group.layer for group in self.gains}):
+            had = next((g.channels for g in subset if g.layer == layer and g.channels), 0)
+            for (channels, gain), (more, higher) in itertools.pairwise(self._points(layer)):
+                if channels == had:
+                    bytes_each = self.memory.own_bytes([Group(layer, more)]) / more
+                    steps.append(((higher - gain) / (more - had) / bytes_each, layer, had, more))
+        for _, layer, had, more in sorted(steps, reverse=True):
+            multiple = _MULTIPLE if more >= 2 * _MULTIPLE else 1
+            sizes = range(had + multiple - had % multiple, more, multiple)
+            fitting = bisect.bisect_left(sizes, True, key=lambda n: not self.fits(_with(subset, Group(layer, n))))
+            if fitting:
+                subset = _with(subset, Group(layer, sizes[fitting - 1]))
+        return subset
 
 
 def _with(subset: Subset, group: Group) -> Subset:
