@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def choose(options: Namespace) -> int:
     if options.json:
         print(json.dumps(document, indent=2), flush=True)
     else:
-        _show(graph, found, document)
+        _show(graph, document)
     return 0
 
 
@@ -95,6 +95,7 @@ def _document(
     graph: Graph, env: str, budget: int, found: Sequence[Contribution], chosen: Pick, output: Path | None
 ) -> dict[str, Any]:
     selection = chosen.selection
+    measured = {c.group: c for c in found}
     return {
         "model": graph.name,
         "env": env,
@@ -109,25 +110,36 @@ def _document(
         "gain_bound": selection.bound,
         "groups": [
             {
-                "group": c.group.text,
-                "parameters": parameters(graph, c.group),
-                "gain": c.gain,
-                "accuracy_before": c.accuracy_before,
-                "accuracy_after": c.accuracy_after,
-                "chosen": c.group in selection.groups,
+                "group": group.text,
+                "parameters": parameters(graph, group),
+                "chosen": group in selection.groups,
+                **_measured(measured.get(group)),
             }
-            for c in found
+            for group in sorted({*measured, *selection.groups}, key=_order(graph))
         ],
     }
 
 
-def _show(graph: Graph, found: Sequence[Contribution], document: dict[str, Any]) -> None:
+def _order(graph: Graph) -> Callable[[Group], tuple[int, int]]:
+    layers = [node.name for node in graph.convs]
+    return lambda group: (layers.index(group.layer), group.channels)
+
+
+def _measured(of: Contribution | None) -> dict[str, float | None]:
+    """None for a group that the search cut to fit, between two that were measured."""
+    names = ("gain", "accuracy_before", "accuracy_after")
+    return {name: None if of is None else getattr(of, name) for name in names}
+
+
+def _show(graph: Graph, document: dict[str, Any]) -> None:
     table = Table(title=f"{graph.name}: what each group is worth alone")
     for name in ("group", "parameters", "loss falls by", "accuracy", "chosen"):
         table.add_column(name, justify="left" if name == "group" else "right")
-    for c, row in zip(found, document["groups"], strict=True):
-        accuracy = f"{c.accuracy_before:.3f} → {c.accuracy_after:.3f}"
-        table.add_row(row["group"], str(row["parameters"]), f"{c.gain:.3f}", accuracy, "yes" if row["chosen"] else "")
+    for row in document["groups"]:
+        figures = ("cut to fit", "")
+        if row["gain"] is not None:
+            figures = (f"{row['gain']:.3f}", f"{row['accuracy_before']:.3f} → {row['accuracy_after']:.3f}")
+        table.add_row(row["group"], str(row["parameters"]), *figures, "yes" if row["chosen"] else "")
     console = Console()
     console.print(table)
     taken = document["sram_total_bytes"] + document["sram_federation_bytes"]

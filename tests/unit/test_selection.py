@@ -157,7 +157,10 @@ def test_the_command_writes_a_scheme_that_fits(tmp_path: Path) -> None:
     assert 0 < document["gain"] <= document["gain_bound"]
     demo = load_zoo("demo-cnn")
     assert choose(demo, f"sparse:{written}") == choose(demo, document["scheme"])
-    assert {g["group"] for g in document["groups"] if g["chosen"]} == set(document["scheme"][5:].split(","))
+    chosen = [g for g in document["groups"] if g["chosen"]]
+    assert {g["group"] for g in chosen} == set(document["scheme"][5:].split(","))
+    assert all(g["gain"] is not None for g in document["groups"] if not g["chosen"]), "what was measured has its gain"
+    assert sum(g["parameters"] for g in chosen) == document["parameters"]
 
 
 @pytest.mark.parametrize(
