@@ -35,17 +35,7 @@ def keep(
         "environment": environment(),
         "rack": str(rack),
         "boards": [_board(run, board, probe)],
-        "variants": {
-            plan.name: {
-                "program": plan.name,
-                "plan_id": plan.plan_id.hex(),
-                "model": plan.model,
-                "scheme": plan.scheme,
-                "dtype": plan.dtype,
-                "batch": plan.batch,
-                "calibration": plan.calibration,
-            }
-        },
+        "variants": {plan.name: plan.identity()},
         "energy": [run.document()],
     }
     write_run(folder, document, run.measurements(name), run.currents())

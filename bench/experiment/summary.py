@@ -167,13 +167,7 @@ def _variant(setting: Setting, name: str) -> dict[str, Any]:
     plan, experiment = setting.engines[name].plan, setting.experiment
     variant = next(variant for variant in experiment.model.variants if variant.name == name)
     return {
-        "program": plan.name,
-        "plan_id": plan.plan_id.hex(),
-        "model": plan.model,
-        "scheme": plan.scheme,
-        "dtype": plan.dtype,
-        "batch": plan.batch,
-        "calibration": plan.calibration,
+        **plan.identity(),
         "arena_bytes": plan.arena_bytes,
         "memory": {
             "calls": len(plan.calls),

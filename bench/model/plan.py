@@ -11,7 +11,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,6 +173,11 @@ class Plan(_Section):
     def trained(self) -> tuple[Tensor, ...]:
         """Weights and biases that train: the tensors that `decode` returns."""
         return tuple(tensor for tensor in self.tensors if tensor.kind in ("weight", "bias"))
+
+    def identity(self) -> dict[str, Any]:
+        """Which program it is, as results name it."""
+        named = {name: getattr(self, name) for name in ("model", "scheme", "dtype", "batch", "calibration")}
+        return {"program": self.name, "plan_id": self.plan_id.hex(), **named}
 
     def live_bytes(self, step: int) -> int:
         """Bytes of the arena that are taken during a kernel call."""
