@@ -11,8 +11,8 @@ What room is left goes to a part of a layer's next step: between two sizes that 
 a line.
 
 The bound that stands beside the result is Dantzig's, of a knapsack whose items may be cut: of the budget, the arena of
-the cheapest group is taken off, which no subset undercuts, and a group weighs the bytes of its parameters and their
-state alone."""
+the cheapest part of a group is taken off, which no subset undercuts, and a group weighs the bytes of its parameters and
+their state alone."""
 
 from __future__ import annotations
 
@@ -108,9 +108,10 @@ def search(
 ) -> Selection:
     """The subset of greatest gain within `budget` bytes and, if given, `most` parameters; empty if none fits."""
     useful = {group: gain for group, gain in gains.items() if gain > 0}
-    floor = min((memory.bytes([group]) - memory.own_bytes([group]) for group in useful), default=memory.bytes([]))
+    least = {*useful, *(Group(group.layer, 1) for group in useful if group.channels)}
+    floor = min((memory.bytes([group]) - memory.own_bytes([group]) for group in least), default=memory.bytes([]))
     own = {group: max(1, memory.bytes([group]) - floor) for group in useful}
-    state = _Search(useful, own, memory, graph, budget, most)
+    state = _Search(useful, gains, own, memory, graph, budget, most)
     best = state.filled(frozenset())
     improved = True
     while improved:
@@ -136,6 +137,8 @@ def search(
 @dataclass
 class _Search:
     gains: Mapping[Group, float]
+    """Of the groups that are worth something; `measured` has the others, too."""
+    measured: Mapping[Group, float]
     own: Mapping[Group, int]
     memory: MemoryModel
     graph: Graph
@@ -146,19 +149,16 @@ class _Search:
         return sum(self._gain(group) for group in subset)
 
     def _gain(self, group: Group) -> float:
-        """As measured, or on the line between the sizes of the layer that were."""
-        if group in self.gains:
-            return self.gains[group]
+        """As measured, or on the line between the layer's next smaller and next larger size."""
+        if group in self.measured:
+            return self.measured[group]
         points = self._points(group.layer)
         return float(np.interp(group.channels, [c for c, _ in points], [gain for _, gain in points]))
 
     def _points(self, layer: str) -> list[tuple[int, float]]:
-        """Channels and gain, the smallest first, from nothing on; a size that a smaller one undercuts is none."""
-        points = [(0, 0.0)]
-        for group in sorted(g for g in self.gains if g.layer == layer and g.channels):
-            if self.gains[group] > points[-1][1]:
-                points.append((group.channels, self.gains[group]))
-        return points
+        """Channels and gain as measured, from nothing on, the smallest first."""
+        sizes = sorted(g for g in self.measured if g.layer == layer and g.channels)
+        return [(0, 0.0), *((group.channels, self.measured[group]) for group in sizes)]
 
     def fits(self, subset: Subset) -> bool:
         if self.most is not None and sum(parameters(self.graph, group) for group in subset) > self.most:
@@ -188,7 +188,7 @@ class _Search:
         for layer in sorted({group.layer for group in self.gains}):
             had = next((g.channels for g in subset if g.layer == layer and g.channels), 0)
             for (channels, gain), (more, higher) in itertools.pairwise(self._points(layer)):
-                if channels == had:
+                if channels == had and higher > gain:
                     bytes_each = self.memory.own_bytes([Group(layer, more)]) / more
                     steps.append(((higher - gain) / (more - had) / bytes_each, layer, had, more))
         for _, layer, had, more in sorted(steps, reverse=True):
