@@ -50,15 +50,17 @@ class Excerpt:
         """How many."""
         return len(self.phases)
 
-    def spans(self) -> list[tuple[Phase, float, float]]:
-        """Phase, begin and end in seconds of each stretch of buckets in one phase."""
+    def spans(self, together: int = 1) -> list[tuple[Phase, float, float]]:
+        """Phase, begin and end in seconds of each stretch in one phase, by the majority of each `together` buckets."""
         found: list[tuple[Phase, float, float]] = []
-        for number, code in enumerate(self.phases):
-            end = min((number + 1) * self.bucket_s, self.seconds)
-            if found and found[-1][0] == PHASES[code]:
-                found[-1] = (found[-1][0], found[-1][1], end)
+        for first in range(0, self.buckets, together):
+            codes = self.phases[first : first + together]
+            phase = PHASES[max(range(len(PHASES)), key=codes.count)]  # of equally many, the busier
+            end = min((first + together) * self.bucket_s, self.seconds)
+            if found and found[-1][0] == phase:
+                found[-1] = (phase, found[-1][1], end)
             else:
-                found.append((PHASES[code], number * self.bucket_s, end))
+                found.append((phase, first * self.bucket_s, end))
         return found
 
     def gaps(self) -> list[tuple[float, float]]:

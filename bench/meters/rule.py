@@ -99,6 +99,7 @@ class Figure:
 
 _MOST_LOOKS = 8  # the last of two million iterations
 _RUNS_TO_FILL = 4
+_LONGER = 1.02  # times the window of the run before, with at least 1.05 times its iterations
 _MOST_MORE = 16  # times the iterations, from one of these to the next
 
 Work = Callable[[Meter, int], None]
@@ -151,12 +152,17 @@ def _long_run(
     A look of few iterations may be mostly what is there once a run: where no marker pin is wired, its request and its
     reply count too, and on a fast board they take longer than a step.
     """
+    before_s = 0.0
     for _ in range(_RUNS_TO_FILL):
         run = _run(meter, work, iterations, rule, wiring, told)
         window_s = _window_s(run.shares, phases)
         if window_s >= rule.window_s:
             return run
+        if window_s < _LONGER * before_s:
+            break  # a recording that ends before the board has done cannot be filled, however long the board works
+        before_s = window_s
         iterations = math.ceil(iterations * min(_MOST_MORE, 1.05 * rule.window_s / max(window_s, 1e-6)))
+        told(f"{run.iterations} iterations took {window_s:.3f} of {rule.window_s:g} s: once more with {iterations}")
     raise InfrastructureError(
         f"{meter.instrument.identity}: {run.iterations} iterations took {window_s:.3f} s, but were to take "
         f"{rule.window_s:g} s: the recording is not whole, or the board was disturbed"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench.errors import ConfigError
-from bench.pytest_plugin.units import converted
+from bench.pytest_plugin.units import converted, quantity
 from bench.rack.inventory import BoardEntry
 from bench.rack.manifest import BoardManifest, load_manifest
 
@@ -43,8 +42,8 @@ def _bytes(asked: Any) -> int:
     """16384 or "16 KiB". Raises ConfigError for anything else."""
     if isinstance(asked, int) and not isinstance(asked, bool) and asked >= 0:
         return asked
-    if isinstance(asked, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", asked.strip())):
-        return round(converted(float(found[1]), found[2], "bytes"))
+    if isinstance(asked, str):
+        return round(converted(*quantity(asked), "bytes"))
     raise ConfigError(f'a number of bytes, such as 16384 or "16 KiB", not {asked!r}')
 
 
@@ -99,6 +98,17 @@ def _check_value(name: str, value: Any) -> None:
             raise ConfigError("True or False")
     elif not isinstance(value, str | list | tuple | set | frozenset) or not all(isinstance(v, str) for v in value):
         raise ConfigError("a text, or a list of texts")
+    elif not value or not all(_texts(value)):
+        raise ConfigError("nothing is named")
+
+
+def check_size(size: Mapping[str, Any]) -> None:
+    """Of a cohort. Raises ConfigError for anything but numbers of boards."""
+    for name, value in size.items():
+        if name not in ("boards", "most"):
+            raise ConfigError(f"{name}=...: a cohort has boards=, how many at least, and most=")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name}={value!r}: a number of boards, 1 or more")
 
 
 def another(entry: BoardEntry, asked: Mapping[str, Any], boards: Iterable[BoardEntry]) -> bool:

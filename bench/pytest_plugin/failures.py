@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
+from _pytest._code.code import ExceptionRepr
 
 from bench.pytest_plugin.boards import RackBoard
 
@@ -40,7 +41,11 @@ def attach_logs(report: pytest.TestReport, boards: Iterable[RackBoard], begun: M
         if len(lines) > _MOST_LINES:
             lines = [f"... {len(lines) - _MOST_LINES} lines, in the file", *lines[-_MOST_LINES:]]
         section = [f"all of it: {board.log}", *_boot_text(text[:start], board.env), *lines]
-        report.sections.append((f"log of board {board.name}", "\n".join(section)))
+        title, text = f"log of board {board.name}", "\n".join(section)
+        if isinstance(report.longrepr, ExceptionRepr):  # of this JUnit's file has the text, too; of sections it has not
+            report.longrepr.addsection(title, text)
+        else:
+            report.sections.append((title, text))
 
 
 def forget_failures(item: pytest.Item) -> None:

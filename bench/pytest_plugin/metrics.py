@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.errors import ConfigError
-from bench.pytest_plugin.units import converted
+from bench.pytest_plugin.units import converted, quantity
 
 KINDS = ("measured", "counted", "modelled")
 """As in the table of measurements; a metric of the test's own making has none."""
@@ -66,7 +66,7 @@ class MetricRecorder:
         elif value is None or unit is None:
             raise ConfigError(f"metric {name}: record_metric(name, value, unit) needs all three")
         else:
-            metric = Metric(name, _figure(name, value), unit, kind)
+            metric = Metric(_word(name, "name"), _figure(name, value), _word(unit, "unit"), kind)
         if not math.isfinite(metric.value):
             raise ConfigError(f"metric {metric.name}: {metric.value} is not a number")
         if metric.kind and metric.kind not in KINDS:
@@ -84,10 +84,16 @@ class MetricRecorder:
         raise ConfigError(f"no metric {name!r} was recorded by this test; there are: {known}")
 
 
+def _word(text: Any, what: str) -> str:
+    if not isinstance(text, str) or not text.strip() or not text.isprintable():
+        raise ConfigError(f"record_metric: {text!r} is no {what}, which is text on one line")
+    return text
+
+
 def _figure(name: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"metric {name}: {value!r} is not a number") from error
 
 
@@ -101,21 +107,22 @@ class Within:
         self,
         metric: Metric | str,
         *,
-        max: float | None = None,  # noqa: A002  (the field's own words for limits)
-        min: float | None = None,  # noqa: A002
+        max: float | str | None = None,  # noqa: A002  (the field's own words for limits)
+        min: float | str | None = None,  # noqa: A002
         unit: str | None = None,
     ) -> None:
-        """Raises AssertionError when the metric is beyond a limit, ConfigError when the units do not fit."""
+        """A limit is a number in `unit`, by default the metric's, or a text, "48 KiB".
+
+        Raises AssertionError when the metric is beyond a limit, ConfigError when the units do not fit.
+        """
         __tracebackhide__: Callable[[Any], bool] | bool = True
         if max is None and min is None:
             raise ConfigError("assert_within: give max, min, or both")
         if isinstance(metric, str):
             metric = self.record.find(metric)
-        unit = unit or metric.unit
-        try:
-            low, high = (None if limit is None else converted(limit, unit, metric.unit) for limit in (min, max))
-        except ConfigError as error:
-            raise ConfigError(f"metric {metric.name} is in {metric.unit}, its limit in {unit}: {error}") from error
+        low, high = (_limit(limit, unit, metric) for limit in (min, max))
+        if low is not None and high is not None and low > high:
+            raise ConfigError(f"metric {metric.name}: no figure is at least {min} and at most {max}")
         metric = self.record(replace(metric, low=low, high=high))
         for limit, given, beyond, word in (
             (high, max, high is not None and metric.value > high, "above"),
@@ -126,9 +133,20 @@ class Within:
                 assert given is not None
                 over = abs(metric.value - limit)
                 share = f", {over / abs(limit):.1%}" if limit else ""
-                raise AssertionError(
-                    f"{metric} is {word} its limit of {number(given)} {unit} by {number(over)} {metric.unit}{share}"
-                )
+                told = given if isinstance(given, str) else f"{number(given)} {unit or metric.unit}"
+                raise AssertionError(f"{metric} is {word} its limit of {told} by {number(over)} {metric.unit}{share}")
+
+
+def _limit(limit: float | str | None, unit: str | None, metric: Metric) -> float | None:
+    """In the metric's own unit."""
+    if limit is None:
+        return None
+    try:
+        value, given = quantity(limit) if isinstance(limit, str) else (limit, unit or metric.unit)
+        return converted(value, given, metric.unit)
+    except ConfigError as error:
+        told = repr(limit) if isinstance(limit, str) else f"in {unit}"
+        raise ConfigError(f"metric {metric.name} is in {metric.unit}, its limit {told}: {error}") from error
 
 
 def carried(item: pytest.Item) -> list[dict[str, Any]]:

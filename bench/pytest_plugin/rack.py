@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.errors import ConfigError
 from bench.pytest_plugin import capabilities
 
 if TYPE_CHECKING:
@@ -50,11 +51,18 @@ class Rack:
         return len(self.boards)
 
     def matching(self, **asked: Any) -> list[RackBoard]:
-        """The boards with these capabilities, those of `@pytest.mark.board(...)`."""
+        """The boards with these capabilities, those of `@pytest.mark.board(...)`. Raises ConfigError for others."""
+        capabilities.check(asked)
+        if "one" in asked:
+            raise ConfigError("one=...: is of a test on one board; of several, `[:1]` or cohort(most=1) is one")
         return [board for board in self if capabilities.unmet(board.entry, asked) is None]
 
     def cohort(self, *, boards: int = 1, most: int | None = None, **asked: Any) -> Cohort:
-        """All boards with these capabilities at once, the first `most` of them; fewer than `boards` skip the test."""
+        """All boards with these capabilities at once, the first `most` of them; fewer than `boards` skip the test.
+
+        Raises ConfigError for what no board can be asked for.
+        """
+        capabilities.check_size({"boards": boards} if most is None else {"boards": boards, "most": most})
         found = self.matching(**asked)[:most]
         if len(found) < boards:
             pytest.skip(f"{len(found)} boards of {self.path} match, {boards} are needed")

@@ -228,10 +228,18 @@ def _check_marker(item: pytest.Item, asked: Mapping[str, Any]) -> None:
                 f"{item.nodeid}: @pytest.mark.board({marker.args[0]!r}): say what it is, as in family=, name= or env=; "
                 f"known are {', '.join(capabilities.known())}"
             )
+    for cohort in item.iter_markers("cohort"):
+        if cohort.args:
+            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.cohort({cohort.args[0]!r}): say boards= or most=")
+    if asked.get("one") and "cohort" in getattr(item, "fixturenames", ()):
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.board(one=True) is of `board`; a cohort has most=1")
+    which = "board"
     try:
         capabilities.check(asked)
+        which = "cohort"
+        capabilities.check_size(_size(item))
     except ConfigError as error:
-        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.board: {error}") from error
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{which}: {error}") from error
 
 
 def _ours(item: pytest.Item) -> set[str]:

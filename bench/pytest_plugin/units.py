@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from bench.errors import ConfigError
 
 _SCALES: dict[str, dict[str, float]] = {
@@ -17,6 +19,17 @@ _SCALES: dict[str, dict[str, float]] = {
 """Quantity -> unit -> factor. Other units are known only to themselves."""
 
 _BASES = {unit: quantity for quantity, units in _SCALES.items() for unit in units}
+
+
+_QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*([^\s\d].*)")
+
+
+def quantity(text: str) -> tuple[float, str]:
+    """Value and unit of "16 KiB". Raises ConfigError for what is no such text."""
+    found = _QUANTITY.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError('a number and a unit, such as "16 KiB"')
+    return float(found[1]), found[2]
 
 
 def converted(value: float, unit: str, to: str) -> float:

@@ -55,9 +55,8 @@ def _current(found: Mapping[str, Any], what: str, excerpt: Excerpt) -> Plot:
     lost = sum(excerpt.lost)
 
     def draw(axes: Axes) -> None:
-        for phase in PHASES:
-            for _, begin, end in (span for span in _merged(excerpt) if span[0] == phase):
-                axes.axvspan(begin, end, color=SERIES[PHASES.index(phase)], alpha=_SHADE, lw=0)
+        for phase, begin, end in sorted(excerpt.spans(_together(excerpt)), key=lambda span: PHASES.index(span[0])):
+            axes.axvspan(begin, end, color=SERIES[PHASES.index(phase)], alpha=_SHADE, lw=0)
         axes.fill_between(at, least, greatest, step="post", color=INK, alpha=0.3, lw=0)
         axes.step(at, mean, where="post", color=INK, lw=0.9)
         for begin, end in excerpt.gaps():
@@ -91,9 +90,14 @@ def _current(found: Mapping[str, Any], what: str, excerpt: Excerpt) -> Plot:
     return drawn(f"current-{found['board']}-{what}", alt, 2.7, draw)
 
 
+def _together(excerpt: Excerpt) -> int:
+    """Buckets that are drawn as one."""
+    return max(1, -(-excerpt.buckets // _DRAWN))
+
+
 def _coarse(excerpt: Excerpt) -> tuple[_Currents, _Currents, _Currents, _Currents]:
     """Begin in seconds, least, mean and greatest mA of as many buckets as can be seen."""
-    size = max(1, -(-excerpt.buckets // _DRAWN))
+    size = _together(excerpt)
     starts = np.arange(0, excerpt.buckets, size, dtype=np.int64)
     least, mean, greatest = (_milliamperes(v) for v in (excerpt.least_ua, excerpt.mean_ua, excerpt.greatest_ua))
     if not len(starts):
@@ -113,18 +117,6 @@ def _coarse(excerpt: Excerpt) -> tuple[_Currents, _Currents, _Currents, _Current
 
 def _milliamperes(values: Sequence[float | None]) -> _Currents:
     return np.array([np.nan if value is None else value / 1000 for value in values], dtype=np.float64)
-
-
-def _merged(excerpt: Excerpt) -> Sequence[tuple[str, float, float]]:
-    """The phases' stretches, without those too short to be seen: they are left to the one before."""
-    shortest = excerpt.seconds / _DRAWN
-    merged: list[tuple[str, float, float]] = []
-    for phase, begin, end in excerpt.spans():
-        if merged and (merged[-1][0] == phase or end - begin < shortest):
-            merged[-1] = (merged[-1][0], merged[-1][1], end)
-        else:
-            merged.append((phase, begin, end))
-    return merged
 
 
 def _shares(excerpt: Excerpt) -> str:

@@ -169,11 +169,30 @@ def test_one_board_or_a_few_can_be_enough(project: pytest.Pytester) -> None:
             "@pytest.mark.board(sram=1)",
             "::test_it[bit]: @pytest.mark.board: sram=...: no such capability; known are name",
         ),
-        ([], "@pytest.mark.board(sram_min='much')", "sram_min='much': a number of bytes, such as 16384 or"),
+        ([], "@pytest.mark.board(sram_min='much')", "sram_min='much': a number and a unit, such as"),
         ([], "@pytest.mark.board(fpu='no')", "fpu='no': True or False"),
         ([], "@pytest.mark.board('stm32')", "@pytest.mark.board('stm32'): say what it is, as in family="),
+        ([], "@pytest.mark.board(family=[])", "@pytest.mark.board: family=[]: nothing is named"),
+        ([], "@pytest.mark.cohort(board=3)", "::test_it[bit]: @pytest.mark.cohort: board=...: a cohort has boards="),
+        ([], "@pytest.mark.cohort(most=0)", "@pytest.mark.cohort: most=0: a number of boards, 1 or more"),
+        (
+            [],
+            "@pytest.mark.usefixtures('cohort')\n@pytest.mark.board(one=True)",
+            "@pytest.mark.board(one=True) is of `board`; a cohort has most=1",
+        ),
     ],
-    ids=["board", "rack", "capability", "size", "flag", "positional"],
+    ids=[
+        "board",
+        "rack",
+        "capability",
+        "size",
+        "flag",
+        "positional",
+        "nothing",
+        "cohort",
+        "cohort size",
+        "one of many",
+    ],
 )
 def test_what_does_not_exist_is_told_before_any_test(
     project: pytest.Pytester, arguments: list[str], mark: str, said: str
@@ -220,6 +239,8 @@ def test_a_step_its_metrics_and_its_limits(project: pytest.Pytester) -> None:
     )
     suite = ET.parse(project.path / "junit.xml").getroot()[0]
     assert (suite.get("failures"), suite.get("errors")) == ("1", "0")
+    [failure] = suite.iter("failure")
+    assert "board: ftte microbit: reset by" in (failure.text or ""), "the boot text"
     case = next(case for case in suite if case.get("name") == "test_step[bit]")
     properties = {entry.get("name"): entry.get("value") for entry in case.iter("property")}
     assert properties["board"] == "bit"

@@ -86,3 +86,17 @@ def test_a_board_that_does_not_do_what_it_is_told_is_told(whole: int) -> None:
 
     with pytest.raises(InfrastructureError, match=r"the recording is not whole, or the board was disturbed"):
         measure(Instrumented(), lazy, QUICK, UNWIRED, ("compute",))  # type: ignore[arg-type]
+
+
+def test_a_recording_that_ends_early_is_told_before_the_board_has_worked_for_hours() -> None:
+    asked = []
+
+    def cut(meter: Instrumented, count: int) -> None:
+        asked.append(count)
+        steps(meter, min(count, 100))
+
+    told: list[str] = []
+    with pytest.raises(InfrastructureError, match=r"took 0\.200 s, .* the recording is not whole"):
+        measure(Instrumented(), cut, QUICK, UNWIRED, ("compute",), told.append)  # type: ignore[arg-type]
+    assert max(asked) < 1000, "the window was to take 250"
+    assert told == ["255 iterations took 0.200 of 0.5 s: once more with 670"]

@@ -72,3 +72,13 @@ def test_it_is_read_back_from_json_as_it_was() -> None:
 def test_a_recording_without_samples() -> None:
     found = excerpt(recorded(np.array([])), np.array([], dtype=np.uint8), "")
     assert (found.buckets, found.seconds, found.spans(), found.gaps()) == (0, 0.0, [], [])
+
+
+def test_spans_of_many_buckets_are_their_majority_s() -> None:
+    """Rounds shorter than what can be drawn, after a little rest: it is not rest that is drawn."""
+    codes = np.array([2, 2, *([0, 0, 1] * 666)], dtype=np.uint8)
+    trace = Trace(Instrument("ppk2", "a PPK2", False), 3300, "meter", 1000.0, np.ones(codes.size))
+    told = excerpt(trace, codes, "the marker pin")
+    assert len(told.spans()) > 1000
+    assert told.spans(together=4)[-1] == ("compute", 0.0, 2.0)
+    assert sum(end - begin for _, begin, end in told.spans(together=7)) == pytest.approx(2.0)

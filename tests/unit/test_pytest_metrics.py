@@ -69,6 +69,18 @@ def test_a_limit_of_another_quantity_says_which_is_which(record: MetricRecorder)
         Within(record)("peak", max=15, unit="mJ")
 
 
+def test_a_limit_may_be_a_text_with_its_unit(record: MetricRecorder) -> None:
+    record("peak", 16000, "bytes")
+    within = Within(record)
+    within("peak", max="16 KiB", min="1.5 kB")
+    with pytest.raises(AssertionError, match=r"is above its limit of 15 KiB by 640 bytes, 4.2%$"):
+        within("peak", max="15 KiB")
+    with pytest.raises(ConfigError, match=r"^metric peak is in bytes, its limit '15': a number and a unit, such as"):
+        within("peak", max="15")
+    with pytest.raises(ConfigError, match=r"^metric peak: no figure is at least 17 KiB and at most 3$"):
+        within("peak", min="17 KiB", max=3)
+
+
 def test_limits_hold_at_the_limit(record: MetricRecorder) -> None:
     Within(record)(Metric("loss", 0.5, "nats"), min=0.5, max=0.5)
 
@@ -80,6 +92,12 @@ def test_what_is_no_metric_is_refused(record: MetricRecorder) -> None:
         record("peak", float("nan"), "bytes")
     with pytest.raises(ConfigError, match="metric peak: 'much' is not a number"):
         record("peak", "much", "bytes")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="is not a number"):
+        record("peak", 10**400, "bytes")
+    with pytest.raises(ConfigError, match="record_metric: 4 is no unit"):
+        record("peak", 3, 4)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="is no name, which is text on one line"):
+        record("pe\x01ak", 3, "bytes")
     with pytest.raises(ConfigError, match="'guessed' is none of measured, counted, modelled"):
         record("peak", 3, "bytes", kind="guessed")
     record("peak", 3, "bytes")
@@ -134,6 +152,7 @@ def test_why_a_board_does_not_do(entry: BoardEntry, asked: dict[str, object], re
         ({"family": 4}, "^family=4: a text, or a list of texts"),
         ({"core": ["cortex-m0", 3]}, "^core=.*: a text, or a list of texts"),
         ({"meter": "yes"}, "^meter='yes': True or False"),
+        ({"env": ""}, "^env='': nothing is named"),
     ],
 )
 def test_what_no_board_can_be_asked_for(asked: dict[str, object], said: str) -> None:
