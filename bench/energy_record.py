@@ -17,7 +17,7 @@ from bench.results.store import write_run
 
 def keep(
     run: EnergyRun, name: str, reports: Path, *, planned: Planned, board: Board, probe: ProbeIdentity, rack: Path,
-    command: str, started: datetime,
+    command: str, seed: int, started: datetime,
 ) -> Path:  # fmt: skip
     """Writes the run `name` into a folder of `reports`/runs, and returns the folder.
 
@@ -29,6 +29,7 @@ def keep(
         "schema": SCHEMA,
         "run": name,
         "experiment": {"name": f"energy-{plan.name}"},
+        "seed": seed,
         "command": command,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -37,6 +38,7 @@ def keep(
         "boards": [_board(run, board, probe)],
         "variants": {plan.name: plan.identity()},
         "energy": [run.document()],
+        "checks": [],
     }
     write_run(folder, document, run.measurements(name), run.currents())
     write_report(folder)

@@ -75,17 +75,21 @@ def rack_lock(options: Namespace) -> int:
     """`bench rack lock`: all of the boards, or none."""
     entries = rack_inventory(options).select(options.boards)
     done: list[BoardEntry] = []
+    before: list[str] = []
     try:
         for entry in entries:
             kept = reservation(lock_key(entry, options.state))
             reserve(lock_key(entry, options.state), entry.name, options.purpose)
             if kept is None:
                 done.append(entry)
+            else:
+                before.append(f"{entry.name} was yours already: {kept}")
     except BaseException:
         for entry in done:
             unreserve(lock_key(entry, options.state), entry.name)
         raise
-    return _tell(options, {"reserved": [entry.name for entry in entries]}, "reserved; `bench rack unlock` frees them")
+    told = "\n".join([*before, "reserved; `bench rack unlock` frees them"])
+    return _tell(options, {"reserved": [entry.name for entry in entries], "before": before}, told)
 
 
 def rack_unlock(options: Namespace) -> int:
@@ -240,7 +244,7 @@ def _show(folder: Path, as_json: bool) -> int:
     else:
         Console().print(terminal_summary(folder))
         print(f"report: {folder / 'report.html'}")
-    return 0 if all(check["passed"] for check in document["checks"]) else 1
+    return 0 if all(check["passed"] for check in document.get("checks", ())) else 1  # an energy measurement has none
 
 
 def rack_inventory(options: Namespace) -> Inventory:

@@ -35,7 +35,7 @@ def energy(options: Namespace) -> int:
     inventory, reporter = rack_inventory(options), Reporter()
     planned = make_plan(recipe, inventory.board(options.board).env, reporter.say)
     purpose, started = f"bench energy {recipe.model}", datetime.now(UTC)
-    name = f"energy-{started:%Y%m%d-%H%M%S}"
+    name = f"energy-{options.board}-{started:%Y%m%d-%H%M%S}"  # a board is one's at a time
     with Rack.open(inventory, [options.board], purpose=purpose, state_dir=options.state) as rack:
         board = rack.boards[options.board]
         probe = ProbeIdentity() if options.reports is None else identities([board])[board.name]
@@ -55,7 +55,7 @@ def energy(options: Namespace) -> int:
     if options.reports is not None:
         folder = keep(
             run, name, options.reports, planned=planned, board=board, probe=probe, rack=inventory.path,
-            command=options.command, started=started,
+            command=options.command, seed=options.seed, started=started,
         )  # fmt: skip
     if options.json:
         kept = {} if folder is None else {"folder": str(folder)}

@@ -27,6 +27,9 @@ _COUNTS = (
 )  # fmt: skip
 
 
+_READ = (*_COUNTS, "seed", "legs", "seconds", "boards", "passed")
+
+
 @dataclass(frozen=True)
 class Ended:
     """A soak's document and its legs."""
@@ -43,6 +46,9 @@ def load(folder: Path) -> Ended:
         paths = sorted((folder / "legs").glob("*.json"))
         legs = [Leg.from_document(json.loads(leg.read_text(encoding="utf-8"))) for leg in paths]
         struck = sum(len(leg.faults) for leg in legs)
+        lacking = [name for name in _READ if name not in document]
+        if lacking:
+            raise ConfigError(f"{path}: without {', '.join(lacking)}: not of a soak that has come to its end")
         if struck != document["injected"]:
             raise ConfigError(f"{folder}: legs with {struck} faults, but soak.json says {document['injected']}")
     except OSError as error:
@@ -56,7 +62,7 @@ def page(soaks: Sequence[Ended]) -> tuple[str, bool]:
     """The page in Markdown, and whether all have passed."""
     together = totals([leg for soak in soaks for leg in soak.legs], sum(s.document["leaked_processes"] for s in soaks))
     whole = passed(together) and all(soak.document["passed"] for soak in soaks)
-    boards = ", ".join(soaks[0].document["boards"])
+    boards = ", ".join(dict.fromkeys(board for soak in soaks for board in soak.document["boards"]))
     lines = [
         f"# A soak of {together['injected']:,} faults",
         "",
@@ -88,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the page here too")
     options = parser.parse_args(arguments)
     try:
-        text, whole = page([load(folder) for folder in options.folders])
+        folders = list(dict.fromkeys(folder.resolve() for folder in options.folders))
+        text, whole = page([load(folder) for folder in folders])
         if options.markdown is not None:
             write_atomically(options.markdown, text.encode())
     except BenchError as error:

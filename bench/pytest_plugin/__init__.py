@@ -6,6 +6,7 @@ works on boards comes from `bench.pytest_plugin.session`, once a rack is named.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -77,12 +78,32 @@ def pytest_configure(config: pytest.Config) -> None:
         configure(config, named)
     from bench.pytest_plugin.terminal import MetricsTable
 
-    config.pluginmanager.register(MetricsTable(config.getoption("--metrics")), "ftte-bench-metrics")
+    config.pluginmanager.register(MetricsTable(_metrics_file(config)), "ftte-bench-metrics")
+
+
+def _metrics_file(config: pytest.Config) -> Path | None:
+    """Refused before the tests if it cannot be written. Raises pytest.UsageError."""
+    named = config.getoption("--metrics")
+    if named is None:
+        return None
+    path = Path(named)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise pytest.UsageError(f"--metrics {named}: cannot be written: {error.strerror}") from error
+    return path
 
 
 def _rack(config: pytest.Config) -> str | None:
     """What was named; a relative path of the configuration file starts at that file's folder."""
-    named = config.getoption("--rack") or os.environ.get("FTTE_RACK")
+    option = config.getoption("--rack")
+    if option == "":
+        raise pytest.UsageError("--rack= names no rack: give an inventory or `virtual`, or leave the option out")
+    named = option or os.environ.get("FTTE_RACK")
     if named:
         return str(named)
     configured = config.getini("ftte_rack")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from _pytest._code.code import ExceptionRepr
 
+import bench
 from bench.pytest_plugin.boards import RackBoard
 
 INFRASTRUCTURE = "ftte_infrastructure"
@@ -25,6 +26,14 @@ def mark_infrastructure(report: pytest.TestReport, message: str) -> None:
         report.when = "setup"
     setattr(report, INFRASTRUCTURE, message.splitlines()[0] if message else "infrastructure")
     report.sections.append(("infrastructure error", "not the code under test: probe, line, power or host\n" + message))
+
+
+def without_our_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """Of an error that says itself what to do: the test's own lines, not where in the bench it was noticed."""
+    ours = str(Path(bench.__file__).parent)
+    shown = excinfo.traceback.filter(lambda entry: not str(entry.path).startswith(ours))
+    if shown:
+        excinfo.traceback = shown
 
 
 def offsets(boards: Iterable[RackBoard]) -> dict[str, int]:

@@ -92,8 +92,8 @@ def waited(action: Callable[[], _T], wait_s: float, between: Callable[[], object
     while True:
         try:
             return action()
-        except BoardInUseError:
+        except BoardInUseError as error:
             between()
             if time.monotonic() >= deadline:
-                raise
+                raise BoardInUseError(f"{error}; --rack-wait=S waits, here {wait_s:g} s") from error
             threading.Event().wait(_POLL_S)

@@ -9,6 +9,13 @@ import pytest
 _REASON = "no rack: name one with --rack=FILE, with FTTE_RACK, or as `ftte_rack` in pytest's configuration"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tells how many tests that was: a run that tries nothing is green, too."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if _REASON in str(report.longrepr)]
+    if skipped:
+        terminalreporter.line(f"{len(skipped)} tests on boards were skipped: {_REASON}")
+
+
 @pytest.fixture(scope="session")
 def rack() -> NoReturn:
     """The boards of the rack."""

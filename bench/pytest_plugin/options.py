@@ -46,7 +46,12 @@ def read(config: pytest.Config, rack: str) -> Options:
     inventory = load_inventory(path)
     named = config.getoption("--board") or _names(os.environ.get("FTTE_BOARD"))
     state = config.getoption("--rack-state") or os.environ.get("FTTE_RACK_STATE")
-    if state is None:
+    if state is not None:
+        try:
+            Path(state).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--rack-state {state}: no folder can be made there: {error.strerror}") from error
+    else:
         # Two sessions cannot both listen where the inventory says; nobody else has to find these boards.
         own = tuple(_on_a_free_port(entry) for entry in inventory.boards)
         inventory = replace(inventory, boards=own)

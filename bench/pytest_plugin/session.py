@@ -11,7 +11,14 @@ from _pytest.runner import runtestprotocol
 
 from bench.errors import ConfigError, InfrastructureError
 from bench.pytest_plugin import capabilities
-from bench.pytest_plugin.failures import INFRASTRUCTURE, attach_logs, forget_failures, mark_infrastructure, offsets
+from bench.pytest_plugin.failures import (
+    INFRASTRUCTURE,
+    attach_logs,
+    forget_failures,
+    mark_infrastructure,
+    offsets,
+    without_our_frames,
+)
 from bench.pytest_plugin.metrics import BOARD, METRICS
 from bench.pytest_plugin.rack import Rack
 from bench.rack.inventory import BoardEntry
@@ -179,6 +186,9 @@ class RackSession:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
         """What a failure's report carries: its kind, the boards' logs, and that it was tried before."""
+        told = call.excinfo is not None and call.excinfo.errisinstance((ConfigError, InfrastructureError))
+        if call.excinfo is not None and told and not self._config.getoption("fulltrace"):
+            without_our_frames(call.excinfo)
         outcome = yield
         report = outcome.get_result()
         if not self._uses_rack(item):

@@ -17,7 +17,7 @@ ATTRIBUTE = "ftte_metrics"
 class MetricsTable:
     """A plug-in that works with and without a rack."""
 
-    def __init__(self, file: str | None) -> None:
+    def __init__(self, file: Path | None) -> None:
         self._file = file
         self._rows: list[tuple[str, str, Metric]] = []  # test, how it ended, metric
         self._failed: set[str] = set()
@@ -64,9 +64,7 @@ class MetricsTable:
         if self._file is None or hasattr(session.config, "workerinput"):
             return
         document = [{"test": test, "outcome": ended, **vars(metric)} for test, ended, metric in self._rows]
-        path = Path(self._file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        self._file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _limits(metric: Metric) -> str:

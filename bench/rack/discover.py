@@ -100,7 +100,11 @@ def inventory_text(found: Sequence[Found], ports: Sequence[tuple[str, str]]) -> 
     ]
     whole = [one for one in found if one.env and one.serial]
     lines += (
-        ["boards:"] if whole else ["# No board is known whole yet; complete one of these, with `boards:` before it."]
+        ["boards:"]
+        if whole
+        else ["# No board is known whole yet; complete one of these, with `boards:` before it."]
+        if found
+        else ["# No probe is plugged in, or none that this user may use: `bench rack doctor FILE --hardware` tells."]
     )
     names = _names(found)
     for one, name in zip(found, names, strict=True):

@@ -269,6 +269,12 @@ def _told(where: Location, message: str, kind: str, value: Any) -> _Problem:
         message = f"unknown field; {_near(str(where[-1]), _fields_of(where[:-1]))}"
     elif kind == "missing":
         message = "missing; add it"
+    elif kind == "too_short":
+        message = "no board is named; add one, `- name: ...`"
+    elif kind in ("tuple_type", "list_type"):
+        message = "must be a list, an entry a line that begins with `-`"
+    elif kind in ("model_type", "dataclass_type", "dict_type"):
+        message = "must be a section of fields, `name: value`"
     elif kind == "string_type" and isinstance(value, int | float):
         message = "must be text: put it in quotes, for YAML takes it for a number"
     elif kind == "string_pattern_mismatch" and where[-1] == "name":

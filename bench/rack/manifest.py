@@ -71,6 +71,9 @@ class EnergyData:
     sleep_ma: Annotated[float, Field(ge=0)]
     instructions_per_cycle_model: Annotated[float, Field(gt=0)]
     source: Annotated[str, Field(min_length=1)]
+    supply_range_v: Annotated[tuple[float, float] | None, Field(strict=False)] = None
+    """What may feed the board: the part's limits; at least 2.7 V where its wait states and flash programming need that.
+    None of a board that is emulated alone."""
 
     @property
     def cycles_per_instruction(self) -> float:

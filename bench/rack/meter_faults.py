@@ -63,6 +63,14 @@ def _voltage_faults(meter: Meter, entry: BoardEntry) -> Iterator[Fault]:
             yield ("meter",), "`voltage_mv` is missing; say it, for a wrong voltage destroys a board"
     elif not low <= meter.voltage_mv <= high:
         yield ("meter", "voltage_mv"), f"{meter.kind} has {low} to {high} mV"
+    elif meter.supply == "meter" and entry.env in environments():
+        bears = load_manifest(entry.env).energy.supply_range_v
+        if bears is not None and not 1000 * bears[0] <= meter.voltage_mv <= 1000 * bears[1]:
+            yield (
+                ("meter", "voltage_mv"),
+                f"{meter.voltage_mv} mV: the meter feeds {entry.env}, which needs {bears[0]:g} V, and more than "
+                f"{bears[1]:g} V destroys it",
+            )
 
 
 def _channel_faults(meter: Meter) -> Iterator[Fault]:

@@ -18,6 +18,7 @@ from bench import process
 from bench.rack.board import Board
 
 _TIMEOUT_S = 30.0
+_ANSWER = "probe identity: "
 _FIRMWARE_OF_REMOTE = "firmware_version"
 """A property that emulated probes have; pyOCD's own server refuses it."""
 
@@ -33,26 +34,34 @@ class ProbeIdentity:
 
 def identities(boards: Iterable[Board]) -> dict[str, ProbeIdentity]:
     """Of the boards' probes, by board; the empty identity where a probe cannot be asked, with the reason in the log."""
-    by_probe = {board.ends.probe: board for board in boards}
-    if not by_probe:
+    asked = list(boards)
+    if not asked:
         return {}
+    probes = list(dict.fromkeys(board.ends.probe for board in asked))
     try:
-        output = process.run(
-            [sys.executable, "-m", "bench.rack.probe_identity", *by_probe], timeout_s=_TIMEOUT_S
-        ).output
+        output = process.run([sys.executable, "-m", "bench.rack.probe_identity", *probes], timeout_s=_TIMEOUT_S).output
     except process.NotEndedError as error:
         output = error.output
-    try:
-        told = json.loads(output.strip().splitlines()[-1])
-    except (IndexError, ValueError):
-        told = {probe: {"error": f"not told within {_TIMEOUT_S:g} s: {output.strip()}"} for probe in by_probe}
+    told = _answers(output)
     found = {}
-    for probe, board in by_probe.items():
-        answer = told.get(probe, {"error": "it was not asked"})
+    for board in asked:
+        answer = dict(told.get(board.ends.probe, {"error": f"not told within {_TIMEOUT_S:g} s: {output.strip()}"}))
         if "error" in answer:
             board.log(f"the probe's firmware is not known: {answer.pop('error')}")
         found[board.name] = ProbeIdentity(**answer)
     return found
+
+
+def _answers(output: str) -> dict[str, Mapping[str, Any]]:
+    """By probe, of those that answered: a line each, between what libraries print."""
+    told: dict[str, Mapping[str, Any]] = {}
+    for line in output.splitlines():
+        if line.startswith(_ANSWER):
+            try:
+                told |= json.loads(line.removeprefix(_ANSWER))
+            except ValueError:  # cut off
+                continue
+    return told
 
 
 def identity(probe: Any) -> ProbeIdentity:
@@ -108,5 +117,6 @@ def _ask(uid: str) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    print("\n" + json.dumps({uid: _ask(uid) for uid in sys.argv[1:]}), flush=True)
+    for uid in sys.argv[1:]:  # one that hangs is to cost no other its answer
+        print(f"\n{_ANSWER}{json.dumps({uid: _ask(uid)})}", flush=True)
     os._exit(0)  # a USB library may not want to end

@@ -85,7 +85,7 @@ def _current(found: Mapping[str, Any], what: str, excerpt: Excerpt) -> Plot:
     alt = (
         f"Current of {found['board']} over {short(excerpt.seconds)} s of {WHATS[what]} of {found['program']}{kind}, by "
         f"{found['meter']}: {told}; {lost:,} of {excerpt.samples:,} samples lost; phases by {excerpt.phases_by}: "
-        f"{_shares(excerpt)}."
+        f"{_shares(found[what]['seconds'])}."
     )
     return drawn(f"current-{found['board']}-{what}", alt, 2.7, draw)
 
@@ -119,10 +119,7 @@ def _milliamperes(values: Sequence[float | None]) -> _Currents:
     return np.array([np.nan if value is None else value / 1000 for value in values], dtype=np.float64)
 
 
-def _shares(excerpt: Excerpt) -> str:
-    whole = excerpt.seconds or 1.0
-    return ", ".join(
-        f"{phase} {sum(end - begin for p, begin, end in excerpt.spans() if p == phase) / whole:.0%}"
-        for phase in PHASES
-        if any(p == phase for p, _, _ in excerpt.spans())
-    )
+def _shares(seconds: Mapping[str, float]) -> str:
+    """Of the figure, since an excerpt's bucket counts wholly for the phase that most of it is in."""
+    whole = sum(seconds.values()) or 1.0
+    return ", ".join(f"{phase} {seconds[phase] / whole:.0%}" for phase in PHASES if phase in seconds)

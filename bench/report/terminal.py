@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.meters.trace import PHASES
+from bench.report.currents import WHATS
 from bench.report.page import how
 from bench.report.view import View, count, short
 from bench.results.store import load_run
@@ -24,7 +26,9 @@ def terminal_summary(folder: Path) -> RenderableType:
 
 def summary(view: View) -> RenderableType:
     """The same of a run that is read already."""
-    parts: list[RenderableType] = [_accuracy(view)]
+    parts: list[RenderableType] = [_accuracy(view)] if view.results or not view.energies else []
+    if view.energies:
+        parts.append(_energies(view))
     if view.lines:
         parts += [_memory(view), _rounds(view)]
     if view.left_out or view.failures:
@@ -61,6 +65,18 @@ def _accuracy(view: View) -> RenderableType:
         last = f"{loss[-1]:.3f}" if loss else "–"
         elapsed = view.last_of_cohort("elapsed", result.variant)
         table.add_row(result.variant, f"{result.accuracy:.4f}", central, behind, last, short(elapsed))
+    return table
+
+
+def _energies(view: View) -> RenderableType:
+    """What `bench energy` kept, µJ of one step, inference or round."""
+    table = _table("Energy of one, µJ", "board", "program", "of", *PHASES, "in all", "came about", texts=3)
+    for found in view.energies:
+        for what in (what for what in WHATS if what in found):
+            by_phase = found[what]["by_phase_uj"]
+            cells = [f"{by_phase[phase]:,.2f}" if phase in by_phase else "–" for phase in PHASES]
+            energy = f"{found[what]['energy_uj']:,.2f}"
+            table.add_row(found["board"], found["program"], WHATS[what], *cells, energy, found["kind"])
     return table
 
 

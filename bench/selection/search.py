@@ -7,12 +7,12 @@ residual.
 
 Groups are added by gain per byte as long as they fit; then, as long as that raises the total, one is exchanged: a
 layer's choice is changed, whatever no longer fits is dropped, least gain per byte first, and the rest filled up again.
-What room is left goes to a part of a layer's next step: between two sizes that were measured, gain is taken to rise in
-a line.
+What room is left goes to a part of the next step of a layer that is chosen: between two sizes that were measured, gain
+is taken to rise in a line.
 
 The bound that stands beside the result is Dantzig's, of a knapsack whose items may be cut: of the budget, the arena of
-the cheapest part of a group is taken off, which no subset undercuts, and a group weighs the bytes of its parameters and
-their state alone."""
+the cheapest group is taken off, which no subset undercuts, and a group weighs the bytes of its parameters and their
+state alone."""
 
 from __future__ import annotations
 
@@ -108,8 +108,7 @@ def search(
 ) -> Selection:
     """The subset of greatest gain within `budget` bytes and, if given, `most` parameters; empty if none fits."""
     useful = {group: gain for group, gain in gains.items() if gain > 0}
-    least = {*useful, *(Group(group.layer, 1) for group in useful if group.channels)}
-    floor = min((memory.bytes([group]) - memory.own_bytes([group]) for group in least), default=memory.bytes([]))
+    floor = min((memory.bytes([group]) - memory.own_bytes([group]) for group in useful), default=memory.bytes([]))
     own = {group: max(1, memory.bytes([group]) - floor) for group in useful}
     state = _Search(useful, gains, own, memory, graph, budget, most)
     best = state.filled(frozenset())
@@ -156,9 +155,8 @@ class _Search:
         return float(np.interp(group.channels, [c for c, _ in points], [gain for _, gain in points]))
 
     def _points(self, layer: str) -> list[tuple[int, float]]:
-        """Channels and gain as measured, from nothing on, the smallest first."""
-        sizes = sorted(g for g in self.measured if g.layer == layer and g.channels)
-        return [(0, 0.0), *((group.channels, self.measured[group]) for group in sizes)]
+        """Channels and gain as measured, the smallest first."""
+        return sorted((g.channels, gain) for g, gain in self.measured.items() if g.layer == layer and g.channels)
 
     def fits(self, subset: Subset) -> bool:
         if self.most is not None and sum(parameters(self.graph, group) for group in subset) > self.most:
@@ -185,8 +183,7 @@ class _Search:
     def topped_up(self, subset: Subset) -> Subset:
         """With the channels for which there is room, the layers first where another channel is worth most a byte."""
         steps = []
-        for layer in sorted({group.layer for group in self.gains}):
-            had = next((g.channels for g in subset if g.layer == layer and g.channels), 0)
+        for layer, had in sorted((group.layer, group.channels) for group in subset if group.channels):
             for (channels, gain), (more, higher) in itertools.pairwise(self._points(layer)):
                 if channels == had and higher > gain:
                     bytes_each = self.memory.own_bytes([Group(layer, more)]) / more

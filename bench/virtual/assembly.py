@@ -171,7 +171,7 @@ class VirtualBoard:
                 raise
             raise InfrastructureError(
                 f"board {spec.name}: probe port {spec.probe_port} is taken by {port_holder(spec.probe_port)}: "
-                "end that, or give the board another virtual.probe_port"
+                "end that, or give the board another `probe: remote:127.0.0.1:PORT`, 0 for any free one"
             ) from error
         self.line = SerialLine(self.loop, self.wire, self._run / "serial")
         self._control = ControlServer(self.loop, BoardFaults(self), self._run)

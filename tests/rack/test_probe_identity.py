@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,22 @@ def test_a_probe_that_is_not_there_stays_unknown_and_is_logged(board: RackBoard,
     assert identities([absent]) == {board.name: ProbeIdentity()}
     assert "the probe's firmware is not known: " in (tmp_path / "board.log").read_text()
     assert "Connection refused" in (tmp_path / "board.log").read_text()
+
+
+@pytest.mark.board(one=True)
+def test_a_probe_that_hangs_costs_no_other_board_its_identity(board: RackBoard, tmp_path: Path) -> None:
+    """Two boards of one probe, as on a carrier with two chips; and a probe that takes a call and says nothing."""
+    opened = board.opened
+    twin = Board(
+        opened.entry.model_copy(update={"name": "twin"}), opened.ends, BoardLog(tmp_path / "twin.log"), tmp_path
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ends = replace(opened.ends, probe=f"remote:127.0.0.1:{silent.getsockname()[1]}")
+        mute = Board(opened.entry.model_copy(update={"name": "mute"}), ends, BoardLog(tmp_path / "mute.log"), tmp_path)
+        found = identities([opened, twin, mute])
+    assert found["mute"] == ProbeIdentity()
+    assert found[board.name] == found["twin"] != ProbeIdentity()
+    assert "the probe's firmware is not known: " in (tmp_path / "mute.log").read_text()
 
 
 @pytest.mark.cohort(boards=1, most=1)

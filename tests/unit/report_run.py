@@ -176,7 +176,8 @@ def energy_document(board: str = "plus2", kind: str = "modelled") -> dict[str, A
         "instrument": "PPK2 at a port", "voltage_mv": 3300, "supply": "meter", "local_samples": 100,
         "rule": {"window_s": 0.5, "iterations": 1, "runs": 1, "most_lost": 0.001, "satisfies_eembc": False},
         "round": {
-            "energy_uj": 6000.0, "by_phase_uj": by_phase, "seconds": dict.fromkeys(PHASES, 0.06), "spread": 0.0,
+            "energy_uj": 6000.0, "by_phase_uj": by_phase, "spread": 0.0,
+            "seconds": {"compute": 0.0625, "link": 0.125, "idle": 0.0625},
             "runs": [{"energy_uj": 6000.0, "iterations": 2, "lost_share": 0.03, "outlier_samples": 0, "refused": 0}],
         },
     }  # fmt: skip

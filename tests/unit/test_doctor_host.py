@@ -158,7 +158,7 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
     monkeypatch.setattr(host, "_LOOK_UP_S", 0.1)
     monkeypatch.setattr(host, "_CONNECT_S", 0.1)
     assert host._answers(("rack2.example", 5555)) == (
-        "the name rack2.example was not found within 0.2 s: is there a name server?"
+        "nothing within 0.2 s: is there a name server for it, and a way to it?"
     )
     ended.set()
 

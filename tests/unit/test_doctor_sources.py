@@ -5,6 +5,7 @@ ST's are copied from CMSIS device headers and low-level drivers, which no code h
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from pyocd.target import TARGET
 from bench.errors import ConfigError
 from bench.rack.doctor import parts
 from bench.rack.doctor.parts import Part, find_part
-from bench.rack.manifest import all_manifests, load_manifest
+from bench.rack.manifest import BOARDS_DIR, all_manifests, load_manifest
 
 
 class Constants(NamedTuple):
@@ -145,6 +146,8 @@ def test_times_are_those_of_the_parallelism_that_pyocd_erases_and_programs_with(
     programming = [word for word in control_words(target, "pc_program_page", 0x08020000, 16, 0x20003000) if word & PG]
     assert {word >> 8 & 3 for word in erasing} == {0}
     assert {word >> 8 & 3 for word in programming} == {2}
-    part = next(p for p in parts.all_parts() if p.mcu in ST and p.family == load_manifest(env).family)
+    board = json.loads((BOARDS_DIR / f"{env}.json").read_text(encoding="utf-8"))
+    part = find_part(board["build"]["mcu"])
+    assert part is not None
     assert part.timing.erase_ms == {16384: 800, 65536: 2400, 131072: 4000}
     assert part.timing.program_bytes == 1 << 2

@@ -94,8 +94,8 @@ def test_lost_samples_are_found_and_have_their_place() -> None:
 
 
 def test_a_loss_of_a_multiple_of_the_counter_is_found_by_the_clock() -> None:
-    """In real time ten times over: 6400 samples at once are 64 ms of the instrument's time."""
-    speed = 10.0
+    """In real time twice over, which a busy machine keeps up with: 6400 samples are 64 ms of the instrument's time."""
+    speed = 2.0
     faults = Faults(seed=9, drops_per_s=1.0, drop_samples=6_400)
     with metered("ppk2", Stretch(1.0, 1_000.0), speed=speed, faults=faults, clock=lambda: time.monotonic() * speed) as (
         meter,

@@ -14,6 +14,7 @@ from PIL import Image
 from report_run import BOARDS, energy_current, energy_document, run_document, run_rows, write_example
 from rich.console import Console
 
+from bench.cli import main
 from bench.errors import ConfigError
 from bench.report import plots, terminal_summary, timelines, write_report
 from bench.report.currents import currents
@@ -534,6 +535,20 @@ def test_an_excerpt_that_is_none_is_told_with_its_place() -> None:
     current["excerpt"]["lost"] = "many"
     with pytest.raises(ConfigError, match=r"energy-1/currents\.json: 0\.excerpt\.lost: "):
         currents(measured(energy_document(), current))
+
+
+def test_an_energy_measurement_has_a_summary_and_its_report_can_be_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs" / "energy-plus2-1"
+    document = {"schema": 1, "run": folder.name, "boards": [], "energy": [energy_document()]}
+    write_run(folder, document, [], [energy_current()])
+    assert main(["report", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "Energy of one, µJ" in shown
+    assert "6,000.00" in shown
+    assert "Shared model on the test set" not in shown
+    assert (folder / "report.html").is_file()
 
 
 def test_currents_are_kept_beside_the_figures(tmp_path: Path) -> None:

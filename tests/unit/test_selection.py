@@ -93,8 +93,9 @@ def test_room_that_no_whole_step_fits_is_used_by_a_part_of_one() -> None:
     assert search(worse, memory, lenet, 1 << 20).groups == (half,), "none where more channels are worth less"
     dip = {Group("fc4", 30): 1.0, half: 0.5, whole: 1.6}
     assert search(dip, memory, lenet, memory.bytes([Group("fc4", 100)])).gain == 1.0, "none over a size that is worse"
-    late = {Group("fc4", 30): -0.1, half: -0.3, whole: 1.6}
-    assert search(late, memory, lenet, memory.bytes([half])).groups == (), "nor to one that does harm"
+    late = {half: -0.3, whole: 1.6}
+    assert search(late, memory, lenet, memory.bytes([whole]) - 1).groups == (), "nor from one that does harm"
+    assert search({half: 1.0}, memory, lenet, memory.bytes([half]) - 1).groups == (), "nor below what was measured"
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4, 5])
@@ -102,7 +103,7 @@ def test_a_part_of_a_step_is_below_the_bound_too(channels: int) -> None:
     lenet = load_zoo("lenet-5")
     memory = MemoryModel(lenet, "int8", 0)
     part = Group("conv2", channels)
-    found = search({Group("conv2", 6): 1.0}, memory, lenet, memory.bytes([part]))
+    found = search({Group("conv2", 1): 0.1, Group("conv2", 6): 1.0}, memory, lenet, memory.bytes([part]))
     assert found.groups == (part,)
     assert found.gain <= found.bound
 

@@ -37,7 +37,8 @@ def soak(tmp_path: Path) -> Soak:
 
 def test_faults_of_all_soaks_are_in_one_table(soak: Soak, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "soak.md"
-    assert main([str(soak(1, "drop drop stall")), str(soak(2, "drop")), "--markdown", str(page)]) == 0
+    first = str(soak(1, "drop drop stall"))
+    assert main([first, str(soak(2, "drop")), first, "--markdown", str(page)]) == 0, "one given twice counts once"
     text = page.read_text(encoding="utf-8")
     assert text == capsys.readouterr().out
     assert "# A soak of 4 faults" in text
@@ -55,6 +56,11 @@ def test_what_is_no_ended_soak_is_named(soak: Soak, tmp_path: Path, capsys: pyte
     assert main([str(tmp_path / "nowhere")]) == 2
     assert "nowhere/soak.json: No such file" in capsys.readouterr().err
     folder = soak(1, "drop")
+    document = json.loads((folder / "soak.json").read_text())
+    (folder / "soak.json").write_text(json.dumps({k: v for k, v in document.items() if k not in ("seed", "hangs")}))
+    assert main([str(folder)]) == 2
+    assert "soak.json: without hangs, seed: not of a soak that has come to its end" in capsys.readouterr().err
+    (folder / "soak.json").write_text(json.dumps(document))
     (folder / "legs" / "0001.json").unlink()
     assert main([str(folder)]) == 2
     assert "legs with 0 faults, but soak.json says 1" in capsys.readouterr().err

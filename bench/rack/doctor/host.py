@@ -173,19 +173,20 @@ def _remote(entry: BoardEntry, check: str, end: tuple[str, int], mend: str) -> I
 
 def _answers(end: tuple[str, int]) -> str | None:
     """None when something listens there, else why not. The look-up of the name has a time limit too."""
-    refused = [f"the name {end[0]} was not found within {_LOOK_UP_S + _CONNECT_S:g} s: is there a name server?"]
+    late = f"nothing within {_LOOK_UP_S + _CONNECT_S:g} s: is there a name server for it, and a way to it?"
+    refused = [late]
 
     def connect() -> None:
         try:
             socket.create_connection(end, timeout=_CONNECT_S).close()
             refused.clear()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name with an empty or too long part
             refused[:] = [str(error)]
 
     asking = threading.Thread(target=connect, daemon=True)  # a look-up cannot be ended
     asking.start()
     asking.join(_LOOK_UP_S + _CONNECT_S)
-    return refused[0] if refused else None
+    return next(iter(tuple(refused)), None)
 
 
 def _udev_rule(device: UsbDevice) -> str:

@@ -18,7 +18,8 @@ from bench.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "parts"
 Range = tuple[int, int]
-_ST_FLASH_KB = {"b": 128, "c": 256, "e": 512, "f": 768, "g": 1024, "i": 2048}  # the letter of ST's order codes
+_ST_FLASH_KB = {"4": 16, "6": 32, "8": 64, "b": 128, "z": 192, "c": 256, "d": 384, "e": 512, "f": 768, "g": 1024,
+                "h": 1536, "i": 2048}  # the letter of ST's order codes  # fmt: skip
 
 
 class _Table(BaseModel):
