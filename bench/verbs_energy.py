@@ -52,6 +52,8 @@ def energy(options: Namespace) -> int:
     if options.output is not None:
         write_atomically(options.output, frame(rows).to_csv(index=False).encode("utf-8"))
     folder = None
+    if not options.json:
+        _show(run)  # first: what was measured is not to be lost with a full disk
     if options.reports is not None:
         folder = keep(
             run, name, options.reports, planned=planned, board=board, probe=probe, rack=inventory.path,
@@ -61,10 +63,8 @@ def energy(options: Namespace) -> int:
         kept = {} if folder is None else {"folder": str(folder)}
         document = {**run.document(), **kept, "measurements": [asdict(row) for row in rows]}
         print(json.dumps(document, indent=2), flush=True)
-    else:
-        _show(run)
-        if folder is not None:
-            reporter.say(f"report: {folder / REPORT}")
+    elif folder is not None:
+        reporter.say(f"report: {folder / REPORT}")
     return 0
 
 

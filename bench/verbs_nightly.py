@@ -25,6 +25,7 @@ def nightly(options: Namespace) -> int:
     from bench.nightly.command import Command
     from bench.nightly.matrix import SHIPPED, Cell, cells, load_night
     from bench.nightly.night import Night, Told
+    from bench.nightly.possible import check
     from bench.results.database import Store
 
     path = options.file or SHIPPED
@@ -38,8 +39,10 @@ def nightly(options: Namespace) -> int:
         entries = inventory.select(boards_of(cell.experiment, inventory, given=True))
         return [(entry.name, entry.env) for entry in entries]
 
+    members = {cell.name: boards(cell) for cell in matrix}
+    check(path, matrix, {name: len(found) for name, found in members.items()})
     if options.list:
-        return _list(options, {cell.name: boards(cell) for cell in matrix})
+        return _list(options, members)
     minutes = night_file.minutes if options.minutes is None else options.minutes
     if minutes is not None and not minutes > 0:
         raise ConfigError(f"--minutes {minutes:g}: a number above 0")
@@ -73,7 +76,8 @@ def regressions(options: Namespace) -> int:
     from bench.results.database import Store
     from bench.results.nights import accept, findings
 
-    with Store.open(store_of(options)) as store:
+    with Store.open(store_of(options), create=False) as store:
+        store.check(quick=True)  # a damaged one may have lost what was found
         if options.accept:
             at = datetime.now(UTC).isoformat(timespec="seconds")
             accept(store, options.accept, options.because or "", at)

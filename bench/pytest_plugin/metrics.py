@@ -120,6 +120,10 @@ class Within:
             raise ConfigError("assert_within: give max, min, or both")
         if isinstance(metric, str):
             metric = self.record.find(metric)
+        if not isinstance(metric, Metric):
+            raise ConfigError(
+                f"assert_within({metric!r}): a metric, or the name of one: record_metric(name, value, unit) gives it"
+            )
         low, high = (_limit(limit, unit, metric) for limit in (min, max))
         if low is not None and high is not None and low > high:
             raise ConfigError(f"metric {metric.name}: no figure is at least {min} and at most {max}")
@@ -143,9 +147,11 @@ def _limit(limit: float | str | None, unit: str | None, metric: Metric) -> float
         return None
     try:
         value, given = quantity(limit) if isinstance(limit, str) else (limit, unit or metric.unit)
+        if not math.isfinite(value):
+            raise ConfigError(f"{value} limits nothing")
         return converted(value, given, metric.unit)
     except ConfigError as error:
-        told = repr(limit) if isinstance(limit, str) else f"in {unit}"
+        told = repr(limit) if isinstance(limit, str) else f"in {unit or metric.unit}"
         raise ConfigError(f"metric {metric.name} is in {metric.unit}, its limit {told}: {error}") from error
 
 

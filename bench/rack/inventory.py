@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -314,11 +315,21 @@ def _target_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:
     if entry.pack is not None:
         if not Path(entry.pack).is_file():
             yield ("pack",), f"no such file {entry.pack}"
+        elif not _is_pack(Path(entry.pack)):
+            yield ("pack",), f"{entry.pack}: no CMSIS pack, which is a zip archive with a .pdsc file at its top"
     elif entry.target != load_manifest(entry.env).pyocd_target:
         targets = _builtin_targets()
         if entry.target not in targets:
             near = _near(entry.target, targets, most=4)
             yield ("target",), f"pyOCD has no target {entry.target!r} built in; {near} Or name its CMSIS pack in `pack`"
+
+
+def _is_pack(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".pdsc") and "/" not in name for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _virtual_faults(entry: BoardEntry) -> Iterator[tuple[Location, str]]:

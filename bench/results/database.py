@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, InfrastructureError
 from bench.results import migrations
 from bench.results.schema import (
     BOARD,
@@ -68,17 +68,23 @@ class Store:
         self._known: dict[str, dict[tuple[Any, ...], int]] = {}
 
     @classmethod
-    def open(cls, where: str | Path, *, wait_s: float = _WAIT_S) -> Self:
+    def open(cls, where: str | Path, *, create: bool = True, wait_s: float = _WAIT_S) -> Self:
         """Opens a store, which is made when it is not there, and brought to the present schema when it is older.
 
         Args:
             where: a file of SQLite, or an SQLAlchemy URL (`postgresql+psycopg://user@host/bench`).
+            create: make a file that is not there; else that is an error.
             wait_s: how long another process's writing is waited for.
 
         Raises:
-            ConfigError: no store, one of a newer bench, or a URL that SQLAlchemy cannot use.
+            ConfigError: no store, one of a newer bench, or a URL that SQLAlchemy cannot use; none there.
             InfrastructureError: it is locked, damaged, or cannot be reached.
         """
+        if not create and "://" not in str(where) and not Path(where).exists():
+            raise ConfigError(
+                f"result store {where}: there is none: `bench run` and `bench nightly` make it, `bench store import` "
+                "fills it from older runs; or name another with --store"
+            )
         engine, shown = _engine(where, wait_s)
         store = cls(engine, shown)
         try:
@@ -153,13 +159,20 @@ class Store:
             connection.execute(delete(RUN).where(RUN.c.id == key))
         return True
 
-    def check(self) -> list[str]:
-        """What is wrong with the database file, looked at page by page; empty when it is whole."""
+    def check(self, *, quick: bool = False) -> None:
+        """Looks at the database file page by page; `quick` does not compare indices with their tables.
+
+        Raises InfrastructureError: it is damaged.
+        """
         if self.engine.dialect.name != "sqlite":
-            return []
+            return
         with self.reading() as connection:
-            found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        return [] if list(found) == ["ok"] else [str(problem) for problem in found]
+            found = connection.exec_driver_sql(f"PRAGMA {'quick' if quick else 'integrity'}_check").scalars().all()
+        if list(found) != ["ok"]:
+            raise InfrastructureError(
+                f"result store {self.where} is damaged ({found[0]}): move it away, and `bench store import "
+                "reports/runs/*` makes a new one: each run's folder has all of its figures"
+            )
 
     def _prepare(self) -> None:
         with self.reading() as connection:

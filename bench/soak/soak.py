@@ -85,7 +85,8 @@ def soak(
             _Soak(settings, setting, opened, plan, store, reporter).run(begun)
         except BaseException:
             with suppress(OSError):
-                reporter.say(f"{len(store.legs)} legs are kept in {store.folder}: `--resume` goes on, soak.md tells")
+                kept = f"{len(store.legs)} legs are kept, see {store.folder / 'soak.md'}"
+                reporter.say(f"{kept if store.legs else 'no leg has ended'}; `--resume` goes on")
             raise
     deadline = time.monotonic() + _ENDS_S
     while started() and time.monotonic() < deadline:

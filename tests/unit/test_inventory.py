@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,8 @@ def test_what_the_manifest_knows_need_not_be_said(tmp_path: Path) -> None:
 
 
 def test_all_fields(tmp_path: Path) -> None:
-    (tmp_path / "part.pack").touch()
+    with zipfile.ZipFile(tmp_path / "part.pack", "w") as pack:
+        pack.writestr("Vendor.Part.pdsc", "<package/>")
     text = """\
 boards:
   - name: far
@@ -77,6 +79,12 @@ boards:
     assert entry.remote_port == 5555
     assert entry.power == Power(kind="command", off=("relay", "0"), on=("relay", "1"), off_s=2.5)
     assert entry.features == ("camera", "ppk2")
+
+
+def test_a_pack_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "part.pack").write_text("an error page of the vendor's web server")
+    text = GOOD.replace("    probe:", "    pack: part.pack\n    probe:", 1)
+    assert any("boards[0].pack: " in line and "no CMSIS pack" in line for line in refusal(tmp_path, text))
 
 
 def test_the_line_of_a_virtual_board_may_be_said_to_be_automatic(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -379,6 +380,22 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, told: str) -> No
 
 
 # The command
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('models = ["demo-cnn"]', 'models = ["nosuch"]', "4 cells cannot run\n  cell night-nosuch-.*no model 'nosuch'"),
+        ('"sparse-25"]', '"bogus"]', "2 cells cannot run\n  cell night-demo-cnn-bogus-int8-fedavg-demo: .*bogus"),
+        ("min_clients = 3", "min_clients = 7", "-fedavg-demo: min_clients is 7, its cohort has 5 boards"),
+    ],
+)
+def test_what_cannot_run_is_told_before_anything_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture, old: str, new: str, told: str
+) -> None:
+    path = write_file(tmp_path, change=(old, new))
+    assert main(["nightly", str(path), "--list"]) == 2
+    assert re.search(rf"(?s)mine\.toml: .*{told}", capsys.readouterr().err)
 
 
 def test_regressions_are_listed_and_end_with_1_until_they_are_accepted(

@@ -77,6 +77,10 @@ def test_a_limit_may_be_a_text_with_its_unit(record: MetricRecorder) -> None:
         within("peak", max="15 KiB")
     with pytest.raises(ConfigError, match=r"^metric peak is in bytes, its limit '15': a number and a unit, such as"):
         within("peak", max="15")
+    with pytest.raises(ConfigError, match=r"its limit in bytes: nan limits nothing$"):
+        within("peak", max=float("nan"))
+    with pytest.raises(ConfigError, match=r"^assert_within\(5000\): a metric, or the name of one"):
+        within(5000, max=48)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"^metric peak: no figure is at least 17 KiB and at most 3$"):
         within("peak", min="17 KiB", max=3)
 

@@ -170,7 +170,7 @@ def test_a_full_disk_is_told_and_what_was_there_is_whole(filled: Path) -> None:
         with pytest.raises(InfrastructureError, match=r"disk is full.*what was there is whole"):
             store.add(a_run("demo-2", 40))
     with Store.open(filled) as store:
-        assert store.check() == []
+        store.check()
         assert list(queries.runs(store)["run"]) == ["demo-1"]
         assert sorted_rows(queries.load_stored(store, "demo-1")) == sorted_rows(a_run())
         assert store.add(a_run("demo-2", 40))
@@ -192,6 +192,18 @@ def test_a_damaged_page_that_no_query_reads_is_found_by_a_check(filled: Path, ca
     filled.write_bytes(content)
     assert main(["store", "check", "--store", str(filled)]) == 3
     assert "is damaged" in capsys.readouterr().err
+    assert main(["regressions", "--store", str(filled)]) == 3, "what was found may be lost: not green"
+    assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["regressions"], ["store", "list"], ["store", "check"], ["report", "--trends"]])
+def test_a_store_that_is_not_there_is_not_made_by_who_only_asks(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "typo" / "results.db"
+    assert main([*verb, "--store", str(file)]) == 2
+    assert f"result store {file}: there is none" in capsys.readouterr().err
+    assert not file.parent.exists()
 
 
 @pytest.mark.parametrize("content", [b"name,value\n" * 100, b"x" * 5000])
@@ -249,7 +261,7 @@ def test_a_writer_that_is_killed_leaves_nothing_of_its_run(filled: Path) -> None
     ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     with Store.open(filled) as store:
-        assert store.check() == []
+        store.check()
         assert list(queries.runs(store)["run"]) == ["demo-1"]
         assert sorted_rows(queries.load_stored(store, "demo-1")) == sorted_rows(a_run())
         assert store.add(a_run("demo-2"))
@@ -406,7 +418,7 @@ def test_an_older_store_is_migrated_with_all_that_is_in_it(older: Path, tmp_path
         wanted = [row for row in a_run(rounds=1).rows if row.variant.startswith("int8")]
         assert sorted_rows(queries.load_stored(store, "demo-1")) == sorted(map(str, wanted))
         assert store.add(a_run("demo-2"))
-        assert store.check() == []
+        store.check()
     with Store.open(tmp_path / "new.db"):
         pass
     assert schema_of(older) == schema_of(tmp_path / "new.db")
