@@ -24,7 +24,7 @@ from bench.rack.board import Board
 from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
 from bench.rack.locks import Holder, Reservation, holder, reservation, reserve, unreserve
 from bench.rack.manifest import load_manifest
-from bench.rack.rack import Rack, at_once, keep_up, lock_key
+from bench.rack.rack import Rack, at_once, held_endpoints, keep_up, lock_key
 from bench.verbs_store import add_run, trends
 
 _WATCH_S = 1.0  # how soon a virtual board that has crashed is noticed
@@ -67,7 +67,8 @@ def rack_who(options: Namespace) -> int:
     for name, by in used.items():
         states = [f"used by {Holder(**by['holder'])}"] if by["holder"] else []
         states += [f"reserved by {Reservation(**by['reservation'])}"] if by["reservation"] else []
-        print(f"{name}: {'; '.join(states) or 'free'}")
+        up = " (kept up by `bench rack up`: pyOCD or PlatformIO may be at work on it)" if by["kept_up"] else ""
+        print(f"{name}: {'; '.join(states) or 'free'}{up}")
     return 0
 
 
@@ -282,7 +283,11 @@ def _describe(entry: BoardEntry) -> dict[str, Any]:
 def _users(entry: BoardEntry, state: Path) -> dict[str, Any]:
     key = lock_key(entry, state)
     used, kept = holder(key), reservation(key)
-    return {"holder": None if used is None else asdict(used), "reservation": None if kept is None else asdict(kept)}
+    return {
+        "holder": None if used is None else asdict(used),
+        "reservation": None if kept is None else asdict(kept),
+        "kept_up": entry.virtual is not None and entry.name in held_endpoints(state),
+    }
 
 
 def _hello(hello: Hello) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class _Virtual:
 def _virtual_boards(entries: Sequence[BoardEntry], state_dir: Path) -> Iterator[_Virtual]:
     """The emulated boards among `entries`: those of a live `bench rack up`, the others started for the time being."""
     wanted = [entry for entry in entries if entry.virtual is not None]
-    held = _held_endpoints(state_dir) if wanted else {}
+    held = held_endpoints(state_dir) if wanted else {}
     missing = [entry for entry in wanted if entry.name not in held]
     if not missing:
         yield _Virtual(held, None)
@@ -211,7 +211,7 @@ def _up_file(state_dir: Path) -> Path:
     return state_dir / _VIRTUAL / "up.json"
 
 
-def _held_endpoints(state_dir: Path) -> Mapping[str, Endpoint]:
+def held_endpoints(state_dir: Path) -> Mapping[str, Endpoint]:
     """Endpoints that a live `bench rack up` has written: live as long as it holds the file's lock."""
     from bench.virtual.rack import Endpoint
 

@@ -122,6 +122,7 @@ def test_boards_that_are_kept_up_are_joined(bench: Any, image: Path) -> None:
         by_hand = [sys.executable, "-m", "pyocd", "reset", "-W", "--no-config", "-u", probe, "-t", "nrf51822"]
         assert subprocess.run(by_hand, capture_output=True, timeout=60).returncode == 0
         assert bench.run("reset").returncode == 0
+        assert "bit: free (kept up by `bench rack up`" in bench.run("rack", "who").stdout
         second = bench.run("rack", "up")
         assert second.returncode == 3
         assert "already runs here" in second.stderr
