@@ -34,6 +34,8 @@ _FIXTURES = ("rack", "meter", "cohort", "trained")
 """Beside `board`."""
 _OFFSETS: pytest.StashKey[Mapping[str, int]] = pytest.StashKey()
 _RETRIED: pytest.StashKey[str] = pytest.StashKey()
+_WRONG: pytest.StashKey[str] = pytest.StashKey()
+"""What no board can be asked for, and this test does."""
 SMOKE = "smoke"
 """What `trained` is a run of unless a test says otherwise."""
 
@@ -92,7 +94,7 @@ class RackSession:
     @pytest.fixture
     def cohort(self, request: pytest.FixtureRequest) -> Cohort:
         """All boards that match the test's `@pytest.mark.board(...)`, at once."""
-        return Rack(self._options.inventory, self.tools).cohort(**_size(request.node), **_asked(request.node))
+        return Rack(self._options.inventory, self.tools).cohort(**_size(request.node), **_of_cohort(request.node))
 
     @pytest.fixture
     def trained(self, request: pytest.FixtureRequest, cohort: Cohort) -> Trained:
@@ -116,7 +118,13 @@ class RackSession:
         others = []
         for item in items:
             asked = _asked(item)
-            _check_marker(item, asked)
+            try:
+                _check_marker(item, asked)
+            except pytest.UsageError as error:
+                if not hasattr(self._config, "workerinput"):
+                    raise
+                item.stash[_WRONG] = str(error)  # an xdist worker that ends here is a riddle: it is the test's error
+                continue
             entry = _entry(item)
             if entry is None:
                 continue
@@ -136,7 +144,7 @@ class RackSession:
         names = set() if entry is None else {entry.name}
         used = _ours(item)
         if "cohort" in used and "trained" not in used:  # a run takes its boards itself
-            asked, most = _asked(item), _size(item).get("most")
+            asked, most = _of_cohort(item), _size(item).get("most")
             matching = [entry for entry in self._options.boards if capabilities.unmet(entry, asked) is None]
             names |= {entry.name for entry in matching[:most]}
         return names
@@ -167,6 +175,8 @@ class RackSession:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Takes the boards before any fixture asks for them."""
+        if _WRONG in item.stash:
+            pytest.fail(item.stash[_WRONG], pytrace=False)
         if item.get_closest_marker("skip") is not None or not self._uses_rack(item):
             return
         entry = _entry(item)
@@ -241,8 +251,6 @@ def _check_marker(item: pytest.Item, asked: Mapping[str, Any]) -> None:
     for cohort in item.iter_markers("cohort"):
         if cohort.args:
             raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.cohort({cohort.args[0]!r}): say boards= or most=")
-    if asked.get("one") and "cohort" in getattr(item, "fixturenames", ()):
-        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.board(one=True) is of `board`; a cohort has most=1")
     which = "board"
     try:
         capabilities.check(asked)
@@ -267,9 +275,16 @@ def _entry(item: pytest.Item) -> BoardEntry | None:
 
 
 def _size(item: pytest.Item) -> dict[str, int]:
-    """Of the test's cohort, as its marker says."""
+    """Of the test's cohort, as its marker says; without, `one=True` of the board's marker is a cohort of one."""
     marker = item.get_closest_marker("cohort")
-    return {} if marker is None else dict(marker.kwargs)
+    if marker is not None:
+        return dict(marker.kwargs)
+    return {"most": 1} if _asked(item).get("one") else {}
+
+
+def _of_cohort(item: pytest.Item) -> dict[str, Any]:
+    """What is asked of each board of the test's cohort."""
+    return {name: value for name, value in _asked(item).items() if name != "one"}
 
 
 def _asked(item: pytest.Item) -> dict[str, Any]:

@@ -131,6 +131,10 @@ def test_one_board_or_a_few_can_be_enough(project: pytest.Pytester) -> None:
         def test_few(cohort):
             assert cohort.names == ("bit",)
 
+        @pytest.mark.board(one=True, fpu=True)
+        def test_one(cohort):
+            assert cohort.names == ("plus2",)
+
         @pytest.fixture(scope="module")
         def pair(rack):
             return rack.cohort(boards=2)
@@ -155,7 +159,7 @@ def test_one_board_or_a_few_can_be_enough(project: pytest.Pytester) -> None:
         """
     )
     done = project.runpytest_inprocess("--rack", "two.yaml", "-rs")
-    done.assert_outcomes(passed=5, skipped=3, deselected=2)
+    done.assert_outcomes(passed=6, skipped=3, deselected=2)
     done.stdout.fnmatch_lines(["*2 boards of *two.yaml match, 3 are needed*"])
 
 
@@ -175,11 +179,7 @@ def test_one_board_or_a_few_can_be_enough(project: pytest.Pytester) -> None:
         ([], "@pytest.mark.board(family=[])", "@pytest.mark.board: family=[]: nothing is named"),
         ([], "@pytest.mark.cohort(board=3)", "::test_it[bit]: @pytest.mark.cohort: board=...: a cohort has boards="),
         ([], "@pytest.mark.cohort(most=0)", "@pytest.mark.cohort: most=0: a number of boards, 1 or more"),
-        (
-            [],
-            "@pytest.mark.usefixtures('cohort')\n@pytest.mark.board(one=True)",
-            "@pytest.mark.board(one=True) is of `board`; a cohort has most=1",
-        ),
+        (["-n", "1"], "@pytest.mark.cohort(most=0)", "@pytest.mark.cohort: most=0: a number of boards, 1 or more"),
     ],
     ids=[
         "board",
@@ -191,7 +191,7 @@ def test_one_board_or_a_few_can_be_enough(project: pytest.Pytester) -> None:
         "nothing",
         "cohort",
         "cohort size",
-        "one of many",
+        "worker",
     ],
 )
 def test_what_does_not_exist_is_told_before_any_test(
@@ -199,7 +199,7 @@ def test_what_does_not_exist_is_told_before_any_test(
 ) -> None:
     project.makepyfile(f"import pytest\n{mark}\ndef test_it(board): pass\n")
     done = project.runpytest_inprocess(*arguments)
-    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert done.ret == (pytest.ExitCode.TESTS_FAILED if "-n" in arguments else pytest.ExitCode.USAGE_ERROR)
     assert said in done.stdout.str() + done.stderr.str()
 
 
