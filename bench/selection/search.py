@@ -111,20 +111,20 @@ def search(
     floor = min((memory.bytes([group]) - memory.own_bytes([group]) for group in useful), default=memory.bytes([]))
     own = {group: max(1, memory.bytes([group]) - floor) for group in useful}
     state = _Search(useful, gains, own, memory, graph, budget, most)
-    best = state.filled(frozenset())
+    whole = state.filled(frozenset())
+    best = state.topped_up(whole)
     improved = True
     while improved:
         improved = False
         for group in sorted(useful, key=lambda g: -useful[g]):
-            if group in best:
+            if group in whole:
                 continue
-            trial = state.exchanged(best, group)
-            if state.gain(trial) > state.gain(best) + 1e-12:
-                step(f"exchange: {group.text}, gain {state.gain(best):.4f} becomes {state.gain(trial):.4f}")
-                best, improved = trial, True
+            trial = state.exchanged(whole, group)
+            topped = state.topped_up(trial)
+            if state.gain(topped) > state.gain(best) + 1e-12:
+                step(f"exchange: {group.text}, gain {state.gain(best):.4f} becomes {state.gain(topped):.4f}")
+                whole, best, improved = trial, topped, True
                 break
-    whole = best
-    best = state.topped_up(whole)
     for group in sorted(best - whole):
         step(f"room left for {group.text}")
     chosen = tuple(sorted(best))

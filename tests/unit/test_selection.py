@@ -98,6 +98,17 @@ def test_room_that_no_whole_step_fits_is_used_by_a_part_of_one() -> None:
     assert search({half: 1.0}, memory, lenet, memory.bytes([half]) - 1).groups == (), "nor below what was measured"
 
 
+def test_whole_steps_are_exchanged_with_what_parts_would_add_in_mind(demo: Graph) -> None:
+    """Gains as measured: three channels of the classifier alone are worth .69, one and a convolution's .69 as well, but
+    leave room for another."""
+    measured = {"conv1": (0.136, {1: 0.312}), "fc2": (0.094, {1: 0.147, 3: 0.462, 6: 0.663, 12: 0.821})}
+    gains = {Group(layer, 0): bias for layer, (bias, _) in measured.items()}
+    gains |= {Group(layer, n): gain for layer, (_, sizes) in measured.items() for n, gain in sizes.items()}
+    found = search(gains, _Additive(demo, "int8", 0), demo, 1 << 20, most=demo.parameters // 4)
+    assert found.scheme == "list:conv1.bias,conv1.weight[:1],fc2.bias,fc2.weight[:2]"
+    assert found.gain == pytest.approx(0.136 + 0.312 + 0.094 + (0.147 + 0.462) / 2)
+
+
 @pytest.mark.parametrize("channels", [2, 3, 4, 5])
 def test_a_part_of_a_step_is_below_the_bound_too(channels: int) -> None:
     lenet = load_zoo("lenet-5")
