@@ -7,8 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+_SILENCE_S = 15.0
+_WIDTH = 100
 
 
 class SetupError(Exception):
@@ -36,7 +42,7 @@ class Shell:
         self, command: Sequence[str], *, cwd: Path | None = None, text: str | None = None, **environment: str
     ) -> bool:
         """True when the command ends with 0. `text` is its standard input, `environment` is added to this one's."""
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, self._watched():
             log.write(f"$ {shlex.join(command)}\n".encode())
             log.flush()
             try:
@@ -55,6 +61,25 @@ class Shell:
                 log.write(f"{error}\n".encode())
                 return False
         return result.returncode == 0
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Says every quarter of a minute what a long command is at: the last line of its output."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            begun = time.monotonic()
+            while not ended.wait(_SILENCE_S):
+                lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+                say(f"  {time.monotonic() - begun:.0f} s: {lines[-1][:_WIDTH] if lines else 'no output yet'}")
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
 
     def last_error(self) -> str:
         """The line of the log that most likely says why the last command failed, and where the rest is."""

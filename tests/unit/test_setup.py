@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from setup import platformio_core, python_env, system
+from setup import console, platformio_core, python_env, system
 from setup.apt_sources import find_archive
 from setup.console import SetupError, Shell
 
@@ -241,6 +242,14 @@ def test_an_error_names_the_line_that_matters_and_the_log(tmp_path: Path) -> Non
     assert shell.last_error().startswith("OSError: disk full (")
     assert not shell.run([str(tmp_path / "absent")])
     assert "absent" in shell.last_error()
+
+
+def test_a_long_command_tells_what_it_is_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "_SILENCE_S", 0.05)
+    assert Shell(tmp_path / "log").run(["sh", "-c", "echo Collecting numpy; sleep 0.5"])
+    assert re.search(r"^set-up:   0 s: Collecting numpy$", capsys.readouterr().err, re.MULTILINE)
 
 
 FAKE_VENV = r"""
