@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, verbs
+from bench import cli
 
 REAL_BOARD = """\
 boards:
@@ -201,7 +201,7 @@ def test_a_malformed_inventory(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_defect_is_told_in_a_line_and_kept_in_a_file(
     rack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs, "load_inventory", lambda _path: 1 / 0)
+    monkeypatch.setattr("bench.verbs.options.load_inventory", lambda _path: 1 / 0)
     assert run("rack", "list", "--rack", rack, state=tmp_path) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -217,7 +217,7 @@ def test_an_interrupt_is_told_in_a_line(
     def interrupt(_path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verbs, "load_inventory", interrupt)
+    monkeypatch.setattr("bench.verbs.options.load_inventory", interrupt)
     assert run("rack", "list", "--rack", rack, state=tmp_path) == 130
     assert capsys.readouterr().err == "bench: interrupted; everything that was started is stopped\n"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from fake_machine import FakeMachine
 
-from bench import cli, verbs_lab
+from bench import cli
 from bench.errors import InfrastructureError
 from bench.rack.discover import Probe, inventory_text, pair, read_probes, unpaired_ports
 from bench.rack.inventory import load_inventory
+from bench.verbs import lab
 
 IOT = Probe("066CFF505750827567154312", "ST DISCO-L475VG-IOT01A", "DISCO-L475VG-IOT01A", "stm32l475xg")
 BIT = Probe("9900000031864e45003c10070000006e0000000097969901", "BBC micro:bit", "micro:bit", "nrf51")
@@ -83,7 +84,7 @@ def test_what_pyocd_prints() -> None:
 def test_a_file_is_never_overwritten_unasked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(verbs_lab, "list_probes", lambda: [IOT])  # pyOCD opens every probe of the machine
+    monkeypatch.setattr(lab, "list_probes", lambda: [IOT])  # pyOCD opens every probe of the machine
     file = tmp_path / "lab.yaml"
     file.write_text("mine")
     arguments = ["rack", "discover", "--output", str(file), "--state", str(tmp_path)]

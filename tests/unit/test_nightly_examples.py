@@ -23,7 +23,7 @@ from bench.cli import parser
 from bench.nightly.matrix import SHIPPED
 from bench.report.trends import TRENDS
 from bench.results.store import point_latest
-from bench.verbs_store import DEFAULT
+from bench.verbs.options import DEFAULT_STORE as DEFAULT
 from tests.unit.documentation import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"

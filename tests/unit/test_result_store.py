@@ -17,7 +17,6 @@ from report_run import BOARDS, INSTRUCTIONS, run_document, run_rows, write_examp
 from sqlalchemy import event
 
 from bench.cli import main
-from bench.cli_results import FORMATS
 from bench.errors import ConfigError, InfrastructureError
 from bench.results import migrations, queries
 from bench.results.database import Store
@@ -25,6 +24,7 @@ from bench.results.export import FORMATS as EXPORTS
 from bench.results.export import export
 from bench.results.store import Run, load_run
 from bench.results.summarise import summarise
+from bench.verbs.store import FORMATS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "store"
 

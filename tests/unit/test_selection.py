@@ -232,6 +232,6 @@ def test_what_choose_cannot_do_is_refused_before_the_long_work(
     def long_work(*_: object, **__: object) -> None:
         raise AssertionError("began")
 
-    monkeypatch.setattr("bench.verbs_choose.load_model", long_work)
+    monkeypatch.setattr("bench.verbs.choose.load_model", long_work)
     assert cli.main(["choose", "demo-cnn", *wrong]) == 2
     assert named in capsys.readouterr().err

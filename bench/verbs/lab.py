@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from pathlib import Path
 
 from bench.errors import ConfigError, InfrastructureError
 from bench.progress import Reporter
@@ -13,7 +14,40 @@ from bench.rack.doctor.finding import Finding, Level, exit_code
 from bench.rack.doctor.usb import Machine
 from bench.rack.inventory import load_inventory
 from bench.results.files import write_atomically
-from bench.verbs import rack_inventory
+from bench.verbs.options import Verbs, common, rack_inventory, with_examples
+
+_DOCTOR_HELP = """\
+Without hardware: each kind of board's pins, clock, UART clock, baud rate, register addresses, flash map, linker script,
+time-outs and debugger target, against tables made from the data sheets (bench/rack/doctor/parts) and the SVD files that
+pyOCD ships. With hardware: probes, serial ports, rights and udev rules, then each board through its probe and its line.
+
+examples:
+  bench rack doctor hosts/lab.yaml                  errors and warnings, each with how to mend it
+  bench rack doctor hosts/lab.yaml --hardware       on the lab's own machine: boards that are missing are errors
+  bench rack doctor hosts/lab.example.yaml --tables --notes   without any hardware, and what was found to be well
+
+exit codes: 0 no errors, 1 errors in the tables or on a board, 3 a board cannot be reached
+"""
+
+
+def add(actions: Verbs) -> None:
+    """To the actions of `bench rack`."""
+    doctor_ = actions.add_parser("doctor", help="what is wrong with the boards, and how to mend it",
+                                **with_examples(_DOCTOR_HELP))  # fmt: skip
+    doctor_.add_argument("inventory", nargs="?", type=Path, metavar="INVENTORY", help="as --rack")
+    doctor_.add_argument("--board", action="append", metavar="BOARD", help="may be repeated; all boards if absent")
+    doctor_.add_argument("--tables", action="store_true", help="only what needs no hardware")
+    doctor_.add_argument(
+        "--hardware", action="store_true", help="the boards should be here: what is missing is an error"
+    )
+    doctor_.add_argument("--notes", action="store_true", help="show what is well, too")
+    doctor_.set_defaults(call=doctor)
+    discover_ = actions.add_parser("discover", help="write an inventory of what is plugged in")
+    discover_.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    discover_.add_argument("--force", action="store_true", help="overwrite FILE")
+    discover_.set_defaults(call=discover)
+    for action in (doctor_, discover_):
+        common(action)
 
 
 def doctor(options: Namespace) -> int:

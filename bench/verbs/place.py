@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import time
 from argparse import Namespace
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from bench.compiler.place import place as place_blocks
 from bench.errors import ConfigError
 from bench.progress import Reporter
 from bench.results.files import check_writable
+from bench.verbs.options import Verbs, common, with_examples
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,58 @@ class Found:
     offsets: tuple[int, ...]
     too_many_for_exact: int | None = None
     """Blocks of the largest connected part, if these are more than the exact search takes: it was left out."""
+
+
+_EXAMPLES = """\
+A file of blocks is CSV in MiniMalloc's format: a header, then a block a line. It lives from `lower` up to, not
+including, `upper`; `size` is in bytes; a column `alignment` is optional.
+
+  id,lower,upper,size
+  b1,0,3,4
+  b2,3,9,4
+
+examples:
+  bench place net.csv                               the lowest peak, and whether it is proved that none is lower
+  bench place net.csv --capacity 1048576 --output placed.csv   does it fit? the same rows with their offsets
+  bench place net.csv --capacity 65536 --time-limit 600 --json
+
+How it ends, as `result` in the table and `status` with --json:
+  placed             exit code 0; `optimal` says whether it is proved that no placement has a lower peak
+  proved infeasible  exit code 1: no placement does with the capacity
+  gave up            exit code 1: none was found in the time; there may be one
+Wrong files and options end with 2, what cannot be written (a full disk) with 3; files are written whole or not at all.
+
+The exact search takes connected parts of up to 4000 blocks (between two parts there is a time at which nothing lives
+on). Of larger ones heuristics give the peak, and nothing is proved but the lower bound; `exact_search` is false then.
+A column `offset`, as --output writes it, is not looked at: all blocks are placed anew.
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """The verb."""
+    place_ = verbs.add_parser(
+        "place",
+        help="place blocks of a file in memory, exactly: does it fit, and what is the least?",
+        **with_examples(_EXAMPLES),
+    )
+    place_.add_argument("file", type=Path, metavar="FILE.csv")
+    place_.add_argument("--capacity", type=_bytes, metavar="BYTES",
+                       help="what there is, as in 65536 or 64K; the least is looked for if absent")  # fmt: skip
+    place_.add_argument("--time-limit", type=float, default=60, metavar="S",
+                       help="of reading and search, in seconds; a first placement is always made, which takes longer "
+                       "only for tens of thousands of blocks; default: %(default)s")  # fmt: skip
+    place_.add_argument("--output", type=Path, metavar="FILE.csv",
+                       help="write the same rows with a column `offset`, if they are placed")  # fmt: skip
+    place_.set_defaults(call=place)
+    common(place_)
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes, K or M for 1024 or 1024 x 1024 of them."""
+    found = re.fullmatch("(-?[0-9]+)([KM]?)", text.upper())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole bytes, as in 65536, 64K or 1M")
+    return int(found[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20}[found[2]]
 
 
 def place(options: Namespace) -> int:

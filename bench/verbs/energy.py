@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -21,10 +22,46 @@ from bench.rack.rack import Rack
 from bench.report.page import REPORT
 from bench.results.files import write_atomically
 from bench.results.table import frame
-from bench.verbs import rack_inventory
-from bench.verbs_model import recipe_of
+from bench.verbs.model import recipe_of
+from bench.verbs.options import Verbs, common, model, rack_inventory, with_examples
 
 _NAMES: dict[What, str] = {"step": "training step", "inference": "inference"}
+
+_EXAMPLES = """\
+By the meter that the inventory gives the board (`meter:`), and by the rule of EEMBC and MLPerf Tiny: five runs of at
+least ten seconds and ten iterations, the median of them; a run that lost over 0.1 % of its samples is made again.
+Compute is told by the board's marker pin, link by its console's lines, if the meter's logic channels are on them.
+Figures of an emulated board or meter are modelled; without a meter they are modelled from counts.
+
+examples:
+  bench energy demo-cnn --board plus2 --quick                  a look: short windows
+  bench energy lenet-5 --scheme bias --board iot --what step   the rule, for training steps alone
+  bench energy mine.onnx --board dk-1 --rack hosts/lab.yaml --output energy.csv
+  bench energy lenet-5 --board plus2 --quick --reports reports   and a page with the current over time
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """The verb."""
+    energy_ = verbs.add_parser(
+        "energy",
+        help="energy of a training step, an inference and a round on a board, by its meter",
+        **with_examples(_EXAMPLES),
+    )
+    energy_.add_argument("--board", required=True, metavar="BOARD", help="of the rack; it is flashed for it")
+    energy_.add_argument("--what", action="append", choices=("step", "inference", "round"),
+                        help="may be repeated; all three if absent")  # fmt: skip
+    energy_.add_argument("--local-samples", type=int, default=100, metavar="N",
+                        help="training steps in a round; default: %(default)s")  # fmt: skip
+    energy_.add_argument("--quick", action="store_true", help="one run of half a second: does not satisfy the rule")
+    energy_.add_argument("--window", type=float, metavar="S", help="seconds of a run, at least; default: 10")
+    energy_.add_argument("--runs", type=int, metavar="N", help="of which the median counts; default: 5")
+    energy_.add_argument("--output", type=Path, metavar="FILE.csv", help="write the rows of the measurement table")
+    energy_.add_argument("--reports", type=Path, metavar="DIR",
+                        help="keep it as a run in DIR/runs, with a report that draws the current")  # fmt: skip
+    energy_.set_defaults(call=energy)
+    model(energy_)
+    common(energy_)
 
 
 def energy(options: Namespace) -> int:

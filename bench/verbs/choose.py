@@ -23,10 +23,51 @@ from bench.selection.contribution import Contribution, contributions
 from bench.selection.groups import Group, groups_of, parameters
 from bench.selection.pick import Pick, pick
 from bench.selection.tasks import from_fashion_mnist, from_file, pretrained
-from bench.verbs_model import shape_of
+from bench.verbs.model import shape_of
+from bench.verbs.options import Verbs, common, with_examples
 
 _PRETRAINING = 20_000
 """Steps that a zoo model, whose weights are random, gets unless told otherwise."""
+
+_EXAMPLES = """\
+Trains each parameter group (a layer's bias, or the weights of some of its input channels) alone on the host-compiled
+engine, and looks for the subset with the greatest sum of gains whose planned SRAM, federation state included, fits.
+
+examples:
+  bench choose lenet-5 --input 28x28x1 --budget 65536 --most 25
+  bench choose mine.onnx --data public.npz --env microbit --output mine.toml
+  bench plan mine.onnx --scheme sparse:mine.toml --env microbit
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """The verb."""
+    choose_ = verbs.add_parser(
+        "choose",
+        help="find out which parameters are worth training, and choose the best of them that fit a board",
+        **with_examples(_EXAMPLES),
+    )
+    choose_.add_argument("model", help=f"an ONNX file, or one of {', '.join(zoo_names())}")
+    choose_.add_argument("--env", default="netduinoplus2", metavar="ENV",
+                        help="the weakest kind of board of the cohort; default: %(default)s")  # fmt: skip
+    choose_.add_argument("--budget", type=int, metavar="BYTES", help="of its RAM, instead of all of it")
+    choose_.add_argument("--most", type=float, metavar="PERCENT", help="of the parameters, at most")
+    choose_.add_argument("--dtype", choices=("int8", "float32"), default="int8")
+    choose_.add_argument("--data", type=Path, metavar="FILE.npz",
+                        help="samples: x float [n, h, w, c] and y [n]; default: Fashion-MNIST as strange sensors see "
+                        "it")  # fmt: skip
+    choose_.add_argument("--input", metavar="HxWxC", help="another input shape of a zoo model")
+    choose_.add_argument("--steps", type=int, default=2000, metavar="N",
+                        help="that each group is trained alone; default: %(default)s")  # fmt: skip
+    choose_.add_argument("--rate", type=float, default=0.01, help="learning rate; default: %(default)s")
+    choose_.add_argument("--pretrain", type=int, metavar="N",
+                        help="float32 steps before; default: 20000 for a zoo model, none for a file")  # fmt: skip
+    choose_.add_argument("--seed", type=int, default=0)
+    choose_.add_argument(
+        "--output", type=Path, metavar="FILE.toml", help="write the scheme, for --scheme sparse:FILE.toml"
+    )
+    choose_.set_defaults(call=choose)
+    common(choose_)
 
 
 def choose(options: Namespace) -> int:

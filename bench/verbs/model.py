@@ -11,13 +11,62 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.compiler.recipe import Recipe
+from bench.compiler.scheme import scheme_help
 from bench.errors import ConfigError
 from bench.planning import Planned, alternatives, make_plan, require_fit
 from bench.progress import Reporter
 from bench.rack.rack import Rack
-from bench.verbs import rack_inventory
+from bench.verbs.options import Verbs, common, model, rack_inventory, with_examples
 
 _PICTURES = (".png", ".svg", ".pdf")
+
+_PLAN_EXAMPLES = """\
+examples:
+  bench plan lenet-5 --scheme last-2 --env microbit     does it fit 16 KB, and what would?
+  bench plan mine.onnx --scheme sparse-10 --layers      your own network, layer by layer
+  bench plan resnet-8 --dtype float32 --picture map.png the memory map as a picture
+
+The exit code is 0 whether it fits or not: with --json `fits` and `problems` tell. It fits where `ram_needed_bytes`, the
+total and a federated client's state, is at most `ram_bytes`, and stack and image are within what the board keeps for
+them. `lower_bound_bytes` is what no placement of the arena can go below in the chosen order of operations; in another
+order it might be less.
+"""
+
+_STEP_EXAMPLES = """\
+examples:
+  bench step lenet-5 --scheme bias --env netduinoplus2         instructions and SRAM of a step on an emulated M4F
+  bench step mcunet-5fps --scheme tte-49kb --env mps2_an386 --json
+  bench step mine.onnx --scheme last-1 --board plus2           on a board of the rack
+
+With --json: `saturated` counts how often a gradient or a trained parameter was clipped to int8's range in this step (0
+in float32), and `planned` has what `bench plan` says of the same figures. What does not fit the board is refused (exit
+code 2), with the schemes that would.
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Both."""
+    plan_ = verbs.add_parser(
+        "plan",
+        help="compile a model for a board: every byte of its memory, MACs, and whether it fits",
+        **with_examples(f"{_PLAN_EXAMPLES}\n{scheme_help()}"),
+    )
+    plan_.add_argument("--env", default="netduinoplus2", metavar="ENV", help="kind of board; default: %(default)s")
+    plan_.add_argument("--picture", type=Path, metavar="FILE", help="write the memory map as PNG, SVG or PDF")
+    plan_.set_defaults(call=plan)
+    step_ = verbs.add_parser(
+        "step",
+        help="run one training step of a model on an emulated core or a board, and count it",
+        **with_examples(_STEP_EXAMPLES),
+    )
+    step_.add_argument("--env", metavar="ENV", help="an emulated core of this kind of board")
+    step_.add_argument("--board", metavar="BOARD", help="a board of the rack, which is flashed for it")
+    step_.add_argument("--witness", action="store_true",
+                      help="let the emulator watch every store, beside the image's own figures")  # fmt: skip
+    step_.set_defaults(call=step)
+    for verb in (plan_, step_):
+        model(verb)
+        common(verb)
 
 
 def plan(options: Namespace) -> int:

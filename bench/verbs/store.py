@@ -14,14 +14,62 @@ from rich.table import Table
 
 from bench.errors import BenchError, ConfigError
 from bench.progress import Reporter
+from bench.verbs.options import Verbs, reports, store_of, with_examples
 
-DEFAULT = "results.db"
-"""In the folder of reports, where no store is named."""
+FORMATS = ("csv", "smaller-is-better", "openmetrics", "markdown", "parquet")
+
+_STORE_EXAMPLES = """\
+`bench run` and `bench nightly` add what they run by themselves. The store is a file of SQLite beside the runs unless
+--store or BENCH_STORE name another, or a database that a team shares, by its SQLAlchemy URL.
+
+examples:
+  bench store import reports/runs                        all finished runs of a folder; what is there is left alone
+  bench store list                                       runs, oldest first
+  bench store list boards                                boards as they were seen: probe, its firmware, supply
+  bench store import reports/runs --store postgresql+psycopg://bench@db.example.org/bench
+  bench store check                                      is the file whole?
+
+in Python, answers are pandas frames:
+  from bench.results import queries
+  from bench.results.database import Store
+  with Store.open("reports/results.db") as store:
+      queries.trends(store, metric="energy", env="microbit")
+"""
+
+_EXPORT_EXAMPLES = """\
+examples:
+  bench export --format markdown >> "$GITHUB_STEP_SUMMARY"       the newest run, for people
+  bench export --format smaller-is-better --output benchmark.json   for github-action-benchmark's customSmallerIsBetter
+  bench export demo-20260102-030405 --format openmetrics --output bench.prom
+  bench export --format parquet --output run.parquet             every row; needs 'ftte-bench[parquet]'
+"""
 
 
-def store_of(options: Namespace) -> str | Path:
-    """The store that a command is to use."""
-    return str(options.store) if options.store else Path(options.reports) / DEFAULT
+def add(verbs: Verbs) -> None:
+    """Both."""
+    store = verbs.add_parser(
+        "store", help="the store of all runs: import, list, check", **with_examples(_STORE_EXAMPLES)
+    )
+    actions = store.add_subparsers(dest="action", required=True, metavar="ACTION")
+    importing = actions.add_parser("import", help="add finished runs; may be repeated")
+    importing.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a run's folder, or one of runs")
+    importing.set_defaults(call=import_runs)
+    listing = actions.add_parser("list", help="runs, boards or builds of the store")
+    listing.add_argument("what", nargs="?", choices=("runs", "boards", "builds"), default="runs")
+    listing.add_argument("--experiment", metavar="NAME", help="its runs only")
+    listing.set_defaults(call=list_runs)
+    check_ = actions.add_parser("check", help="look at every page of the file")
+    check_.set_defaults(call=check)
+    for action in (importing, listing, check_):
+        reports(action)
+    export_ = verbs.add_parser(
+        "export", help="a run for other programs, or as a summary", **with_examples(_EXPORT_EXAMPLES)
+    )
+    export_.add_argument("run", nargs="?", help="a run's name or folder; the newest if absent")
+    export_.add_argument("--format", choices=FORMATS, default="markdown", help="default: %(default)s")
+    export_.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output")
+    export_.set_defaults(call=export)
+    reports(export_)
 
 
 def import_runs(options: Namespace) -> int:

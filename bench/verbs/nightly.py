@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,11 +13,56 @@ from rich.table import Table
 
 from bench.errors import ConfigError, InfrastructureError
 from bench.progress import Reporter
-from bench.verbs import rack_inventory
-from bench.verbs_store import store_of
+from bench.verbs.options import Verbs, rack_inventory, reports, store_of, with_examples
 
 if TYPE_CHECKING:
     import pandas as pd  # takes a second, and most verbs do without
+
+_NIGHTLY_EXAMPLES = """\
+Runs each cell of a matrix of models, schemes, number formats, strategies and cohorts of boards (a TOML file; see
+bench/nightly/night.toml, which is taken when none is given), and compares each figure with those of the nights before,
+by kind of board: counted ones must be equal, others are compared with the median of up to 30 nights in units of their
+spread. What differs is run once more before it is called a regression. docs/examples has a systemd timer, a cron line
+and a CI workflow.
+
+examples:
+  bench nightly                                     the matrix that ships, on the default rack
+  bench nightly my-night.toml --rack hosts/lab.yaml --minutes 360
+  bench nightly my-night.toml --list                the cells, and the boards of each; nothing is run
+  bench nightly --resume                            go on after a power cut or Ctrl-C
+
+exit codes: 0 all is well, 1 there are regressions, 2 usage or configuration, 3 a cell failed
+"""
+
+_REGRESSION_EXAMPLES = """\
+A regression stays open until the figure is as it was, or the new one is accepted.
+
+examples:
+  bench regressions                                 those that are open; exit code 1 if there are any
+  bench regressions --all                           also what was accepted, has gone, or was not confirmed
+  bench regressions --accept 12 13 --because "the stack paint moved"
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Both."""
+    nightly_ = verbs.add_parser(
+        "nightly", help="run a matrix, and compare with earlier nights", **with_examples(_NIGHTLY_EXAMPLES)
+    )
+    nightly_.add_argument("file", nargs="?", type=Path, metavar="FILE.toml", help="the matrix; default: what ships")
+    nightly_.add_argument("--minutes", type=float, metavar="M", help="that it may take; default: the file's")
+    nightly_.add_argument("--resume", action="store_true", help="go on with the newest night that was not finished")
+    nightly_.add_argument("--list", action="store_true", help="show the cells, and run nothing")
+    nightly_.set_defaults(call=nightly)
+    reports(nightly_)
+    regressions_ = verbs.add_parser(
+        "regressions", help="what became worse, and since when", **with_examples(_REGRESSION_EXAMPLES)
+    )
+    regressions_.add_argument("--all", action="store_true", help="also those that are not open")
+    regressions_.add_argument("--accept", nargs="+", type=int, metavar="ID", help="the new figure is the level now")
+    regressions_.add_argument("--because", metavar="TEXT", help="kept with what is accepted")
+    regressions_.set_defaults(call=regressions)
+    reports(regressions_)
 
 
 def nightly(options: Namespace) -> int:
