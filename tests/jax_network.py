@@ -94,7 +94,9 @@ def _node(node: Node, inputs: list[Any], params: Parameters) -> Any:
     if isinstance(op, Upsample):
         height, width, _ = node.shape
         return x[jnp.arange(height) // op.factor][:, jnp.arange(width) // op.factor]
-    padding = [_padding(op, node.shape, x.shape, axis) for axis in (0, 1)]
+    # What no window reaches is cut off: XLA's compiler aborts at windows of one element with negative padding.
+    x = x[tuple(slice(_reach(op, node.shape, axis)) for axis in (0, 1))]
+    padding = [(op.pad[axis], max(0, _reach(op, node.shape, axis) - x.shape[axis])) for axis in (0, 1)]
     if isinstance(op, Conv2d):
         weights, bias = params[node.name]
         y = jax.lax.conv_general_dilated(
@@ -114,6 +116,6 @@ def _node(node: Node, inputs: list[Any], params: Parameters) -> Any:
     return jax.lax.reduce_window(x, 0.0, jax.lax.add, **window) / (op.kernel[0] * op.kernel[1])
 
 
-def _padding(op: Window, out: tuple[int, ...], source: tuple[int, ...], axis: int) -> tuple[int, int]:
-    """Before and after; after, negative where the windows do not reach the end."""
-    return op.pad[axis], (out[axis] - 1) * op.stride[axis] + op.kernel[axis] - op.pad[axis] - source[axis]
+def _reach(op: Window, out: tuple[int, ...], axis: int) -> int:
+    """How many rows or columns of the map, padding behind it included, the windows cover."""
+    return (out[axis] - 1) * op.stride[axis] + op.kernel[axis] - op.pad[axis]
