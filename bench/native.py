@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.errors import ConfigError
-from bench.project import root_path
+from bench.project import cache_folder
 
 
 def compiler() -> str:
@@ -59,12 +59,6 @@ def compile_to(command: Sequence[str], target: Path, name: str) -> None:
         if done.returncode != 0:
             raise ConfigError(f"{name} does not compile for the host ({command[0]}):\n{done.stderr.strip()[:4000]}")
         built.replace(target)
-
-
-def cache_folder(kind: str) -> Path:
-    """The cache's folder for libraries of a kind."""
-    chosen = os.environ.get("FTTE_CACHE")
-    return (Path(chosen) if chosen else root_path() / ".cache") / kind
 
 
 @cache

@@ -90,6 +90,13 @@ def project_root() -> Path:
     return root
 
 
+def cache_folder(kind: str) -> Path:
+    """The folder, which may not be there yet, of what is kept to be found again, of a kind: FTTE_CACHE's, or the
+    project's `.cache`. It may be removed at any time."""
+    chosen = os.environ.get("FTTE_CACHE")
+    return (Path(chosen) if chosen else root_path() / ".cache") / kind
+
+
 def ensure_platformio() -> None:
     """Makes PlatformIO's core directory complete without its registry; in a checkout, set-up has done that.
 

@@ -40,7 +40,7 @@ from bench.data import partition
 from bench.errors import BenchError
 from bench.rack import flash as pyocd
 from bench.rack.board import Board, BoardLog, Ends
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 from bench.rack.manifest import BoardManifest, load_manifest
 from bench.virtual.rack import VirtualRack
 from bench.virtual.spec import VirtualBoardSpec

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import project
 from bench.project import project_root
 from bench.results.files import write_atomically
 
 
 def cache_folder() -> Path:
     """Finished runs, so that a benchmark that was stopped goes on where it was."""
-    folder = project_root() / ".cache" / "benchmarks"
+    folder = project.cache_folder("benchmarks")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

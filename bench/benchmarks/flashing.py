@@ -29,7 +29,7 @@ from bench.compiler.recipe import Recipe, make
 from bench.errors import DeviceError
 from bench.rack import flash as pyocd
 from bench.rack.board import Board, BoardLog, Ends
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 from bench.rack.manifest import load_manifest
 from bench.rack.rack import at_once
 from bench.virtual.rack import VirtualRack

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 import bench
-from bench.benchmarks.files import cache_folder
 from bench.claims.protocol import Arm, Protocol
 from bench.claims.scene import Scene
 from bench.fleet.population import Pool
 from bench.fleet.simulate import Point, Trace, simulate
 from bench.fleet.trainer import Trainer
+from bench.project import cache_folder
 from bench.results.files import write_atomically
 
 _SOURCES = (
@@ -152,7 +152,7 @@ def _accuracy(trainer: Trainer, model: np.ndarray, pool: Pool) -> float:
 def _path(protocol: Protocol, arm: Arm, seed: int, program: str) -> Path:
     shared = protocol.model_dump(mode="json", exclude={"seeds", "target", "folder"})
     key = json.dumps([shared, arm.model_dump(mode="json"), seed, program, _sources()], sort_keys=True)
-    return cache_folder().parent / "claims" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    return cache_folder("claims") / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
 @cache

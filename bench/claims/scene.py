@@ -10,7 +10,6 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.benchmarks.files import cache_folder
 from bench.claims.protocol import Arm, Protocol
 from bench.compiler.compile import Compiled, Settings, compile_graph, random_calibration, write
 from bench.compiler.differentiate import Dtype
@@ -25,6 +24,7 @@ from bench.fleet.rehearse import rehearsed_calibration
 from bench.fleet.trainer import Trainer
 from bench.model.graph import Graph
 from bench.planning import Planned, link_plan
+from bench.project import cache_folder
 from bench.rack.manifest import load_manifest
 from bench.selection.contribution import Task, contributions
 from bench.selection.groups import groups_of
@@ -143,7 +143,7 @@ class Scene:
         learn, judge = self._seen(0), self._seen(1)
         task = Task(learn.x, learn.y, judge.x, judge.y, _SELECTION_STEPS, p.pretrain_rate, 1)
         self._say("contribution of each parameter group, on public samples")
-        found = contributions(graph, groups_of(graph), task, cache_folder().parent / "selection", dtype)
+        found = contributions(graph, groups_of(graph), task, cache_folder("selection"), dtype)
         most = int(graph.parameters * p.share_of_parameters)
         gains = {c.group: c.gain for c in found}
         return pick(graph, gains, load_manifest(p.board), budget, dtype, most, self._say).selection.scheme

@@ -24,7 +24,8 @@ from bench.fleet.population import Pool
 from bench.fleet.rehearse import rehearsed_calibration
 from bench.model.graph import Graph
 from bench.project import project_root
-from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
+from bench.rack.entry import BoardEntry
+from bench.rack.inventory import DEFAULT_RACK, Inventory, load_inventory
 from bench.rack.manifest import load_manifest
 from bench.selection.tasks import pretrained, seen_by_strangers
 

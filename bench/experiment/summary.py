@@ -14,7 +14,7 @@ from typing import Any
 from bench.experiment.setting import Setting
 from bench.federation.journal import Journal
 from bench.project import project_root
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 from bench.rack.manifest import BoardManifest, load_manifest
 from bench.rack.probe_identity import ProbeIdentity
 from bench.results.table import Measurement

@@ -10,12 +10,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from bench.benchmarks.files import cache_folder
 from bench.build import Step
 from bench.compiler.compile import Compiled
 from bench.errors import ConfigError
 from bench.link.size import Wire
 from bench.planning import link_plan
+from bench.project import cache_folder
 from bench.rack.manifest import BoardManifest, load_manifest
 from bench.results.files import write_atomically
 
@@ -74,7 +74,7 @@ def _counted(compiled: Compiled, manifest: BoardManifest, step: Step) -> int:
     on = load_manifest(COUNTED_ON[manifest.core])
     planned = link_plan(compiled, on, step)
     digest = hashlib.sha256(planned.elf.with_suffix(".bin").read_bytes()).hexdigest()[:20]
-    path = cache_folder().parent / "steps" / f"{compiled.plan.name}-{on.env}-{digest}.json"
+    path = cache_folder("steps") / f"{compiled.plan.name}-{on.env}-{digest}.json"
     if path.is_file():
         return int(json.loads(path.read_text(encoding="utf-8")))
     found = step_on_core(planned).figures["instructions"]

@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(no_rack, "ftte-bench-no-rack")
     else:
-        from bench.pytest_plugin.options import configure
+        from bench.pytest_plugin.session import configure
 
         configure(config, named)
     from bench.pytest_plugin.terminal import MetricsTable

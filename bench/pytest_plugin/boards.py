@@ -20,7 +20,7 @@ from bench.planning import Planned, make_plan
 from bench.pytest_plugin.leases import Leases
 from bench.pytest_plugin.metrics import Metric
 from bench.rack.board import Board
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 from bench.rack.manifest import BoardManifest, load_manifest
 from bench.rack.meter import board_meter
 from bench.results.table import UNITS

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.errors import ConfigError
 from bench.pytest_plugin.units import converted, quantity
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 from bench.rack.manifest import BoardManifest, load_manifest
 
 _Check = Callable[[Any, BoardEntry, BoardManifest], str | None]

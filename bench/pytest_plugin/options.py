@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BenchError, ConfigError
+from bench.errors import ConfigError
 from bench.project import project_root
-from bench.pytest_plugin.session import RackSession
-from bench.rack.inventory import DEFAULT_RACK, BoardEntry, Inventory, load_inventory
+from bench.rack.entry import BoardEntry
+from bench.rack.inventory import DEFAULT_RACK, Inventory, load_inventory
 
 _XDIST_WAIT_S = 900.0
 
@@ -27,15 +27,6 @@ class Options:
     skip_flash: bool
     state: Path | None
     wait_s: float
-
-
-def configure(config: pytest.Config, rack: str) -> None:
-    """Reads the rack and registers what works on it. Raises pytest.UsageError."""
-    try:
-        options = read(config, rack)
-    except BenchError as error:
-        raise pytest.UsageError(str(error)) from error
-    config.pluginmanager.register(RackSession(config, options), "ftte-bench-rack")
 
 
 def read(config: pytest.Config, rack: str) -> Options:

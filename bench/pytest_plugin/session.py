@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from bench.errors import ConfigError, InfrastructureError
+from bench.errors import BenchError, ConfigError, InfrastructureError
 from bench.pytest_plugin import capabilities
 from bench.pytest_plugin.failures import (
     INFRASTRUCTURE,
@@ -20,14 +20,14 @@ from bench.pytest_plugin.failures import (
     without_our_frames,
 )
 from bench.pytest_plugin.metrics import BOARD, METRICS
+from bench.pytest_plugin.options import Options, configured_elsewhere, read
 from bench.pytest_plugin.rack import Rack
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 
 if TYPE_CHECKING:
     from bench.meters.meter import Meter
     from bench.pytest_plugin.boards import RackBoard
     from bench.pytest_plugin.cohort import Cohort, Trained
-    from bench.pytest_plugin.options import Options
     from bench.pytest_plugin.tools import Tools
 
 _FIXTURES = ("rack", "meter", "cohort", "trained")
@@ -38,6 +38,15 @@ _WRONG: pytest.StashKey[str] = pytest.StashKey()
 """What no board can be asked for, and this test does."""
 SMOKE = "smoke"
 """What `trained` is a run of unless a test says otherwise."""
+
+
+def configure(config: pytest.Config, rack: str) -> None:
+    """Reads the rack and registers what works on it. Raises pytest.UsageError."""
+    try:
+        options = read(config, rack)
+    except BenchError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.pluginmanager.register(RackSession(config, options), "ftte-bench-rack")
 
 
 class RackSession:
@@ -107,8 +116,6 @@ class RackSession:
     def pytest_report_header(self) -> list[str]:
         """Which boards."""
         boards = ", ".join(f"{entry.name} ({entry.env})" for entry in self._options.boards)
-        from bench.pytest_plugin.options import configured_elsewhere
-
         elsewhere = configured_elsewhere(self._config)
         return [f"rack: {self._options.inventory.path}: {boards}", *([elsewhere] if elsewhere else [])]
 

@@ -25,7 +25,7 @@ from bench.meters.counter import PhaseCounter
 from bench.rack import flash as pyocd
 from bench.rack import image as images
 from bench.rack import recovery
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 from bench.rack.manifest import BoardManifest, load_manifest
 
 _RESYNC_S = 2.0  # for a board that is well and only missed something

@@ -12,7 +12,7 @@ from bench.meters.meter import Meter, MeterKind, MeterSettings
 from bench.meters.opening import opened
 from bench.meters.split import Wiring
 from bench.rack.board import Board
-from bench.rack.inventory import Meter as MeterEntry
+from bench.rack.entry import Meter as MeterEntry
 from bench.virtual.instruments.running import running
 from bench.virtual.instruments.spec import BoardFeed
 from bench.virtual.serial_line import traffic_file

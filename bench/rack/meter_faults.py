@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.rack.manifest import environments, load_manifest
 
 if TYPE_CHECKING:
-    from bench.rack.inventory import BoardEntry, Meter
+    from bench.rack.entry import BoardEntry, Meter
 
 # As the instruments' manuals say: bench/meters has them in one module each, which need the instruments' packages.
 _VOLTAGES_MV = {"ppk2": (800, 5000), "lpm01a": (1800, 3300)}

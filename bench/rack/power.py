@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bench import process
 from bench.errors import InfrastructureError
 from bench.meters.meter import MeterSettings
-from bench.rack.inventory import BoardEntry, Power
+from bench.rack.entry import BoardEntry, Power
 
 _COMMAND_S = 30.0  # for a command that switches power
 

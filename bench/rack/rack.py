@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 from bench.errors import BenchError, ConfigError, DeviceError, InfrastructureError
 from bench.meters.counter import PhaseCounter
 from bench.rack.board import Board, BoardLog, Ends, PowerCycle
-from bench.rack.inventory import BoardEntry, Inventory
+from bench.rack.entry import BoardEntry
+from bench.rack.inventory import Inventory
 from bench.rack.locks import BoardLock
 from bench.rack.power import power_cycle
 from bench.virtual.spec import VirtualBoardSpec

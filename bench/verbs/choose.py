@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.benchmarks.files import cache_folder
 from bench.compiler.recipe import Recipe, load_model
 from bench.errors import ConfigError
 from bench.model.graph import Graph
 from bench.model.zoo import zoo_names
 from bench.progress import Reporter
+from bench.project import cache_folder
 from bench.rack.manifest import BoardManifest, load_manifest
 from bench.results.files import check_writable, write_atomically
 from bench.selection.contribution import Contribution, contributions
@@ -85,7 +85,7 @@ def choose(options: Namespace) -> int:
     budget = manifest.ram.size if options.budget is None else options.budget
     groups = groups_of(graph)
     reporter.say(f"training each of {len(groups)} groups alone, {options.steps} steps")
-    task, cache = public.task(options.steps, options.rate, options.seed), cache_folder().parent / "selection"
+    task, cache = public.task(options.steps, options.rate, options.seed), cache_folder("selection")
     with reporter:
         found = contributions(
             graph, groups, task, cache, options.dtype, lambda done, total: reporter.count("groups", done, total)

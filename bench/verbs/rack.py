@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 from bench.rack.locks import Holder, Reservation, holder, reservation, reserve, unreserve
 from bench.rack.manifest import load_manifest
 from bench.rack.rack import held_endpoints, keep_up, lock_key

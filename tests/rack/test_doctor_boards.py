@@ -14,7 +14,8 @@ from bench.rack import flash as pyocd
 from bench.rack.board import Ends
 from bench.rack.doctor import examination, wire
 from bench.rack.doctor.finding import Finding, Level, exit_code
-from bench.rack.inventory import BoardEntry, load_inventory
+from bench.rack.entry import BoardEntry
+from bench.rack.inventory import load_inventory
 from bench.rack.manifest import load_manifest
 from bench.rack.rack import Rack
 from bench.virtual.rack import VirtualRack

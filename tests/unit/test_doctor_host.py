@@ -15,7 +15,7 @@ from bench.rack.doctor import host, wire
 from bench.rack.doctor.finding import Finding, Level
 from bench.rack.doctor.host import examine
 from bench.rack.doctor.usb import Machine
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 
 ST_ID, OTHER_ST_ID = "066CFF505750827567154312", "066AFF343339415043185928"
 EMPTY = Machine(Path("/nonexistent"))

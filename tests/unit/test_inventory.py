@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError
-from bench.rack.inventory import BoardEntry, Meter, Power, Virtual, load_inventory
+from bench.rack.entry import BoardEntry, Meter, Power, Virtual
+from bench.rack.inventory import load_inventory
 
 GOOD = """\
 boards:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import InfrastructureError
-from bench.rack.inventory import BoardEntry, Meter, Power
+from bench.rack.entry import BoardEntry, Meter, Power
 from bench.rack.power import power_cycle
 from bench.virtual.instruments.running import running
 from bench.virtual.instruments.spec import Script, Stretch

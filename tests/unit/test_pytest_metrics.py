@@ -13,7 +13,7 @@ from bench.errors import ConfigError
 from bench.pytest_plugin.capabilities import check, unmet
 from bench.pytest_plugin.metrics import Metric, MetricRecorder, Within, property_of
 from bench.pytest_plugin.units import converted
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 
 
 @pytest.mark.parametrize(

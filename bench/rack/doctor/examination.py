@@ -9,7 +9,8 @@ from bench.errors import BenchError
 from bench.rack.doctor import environment, host, wire
 from bench.rack.doctor.finding import Finding, Level
 from bench.rack.doctor.usb import Machine
-from bench.rack.inventory import BoardEntry, Inventory
+from bench.rack.entry import BoardEntry
+from bench.rack.inventory import Inventory
 from bench.rack.manifest import load_manifest
 from bench.rack.rack import STATE_DIR, Rack
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from bench.link.port import find_holder
 from bench.rack.doctor.finding import Finding, Level
 from bench.rack.doctor.usb import Machine, UsbDevice
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 
 _SEGGER = 0x1366
 _PROBE_VENDORS = {0x0483: "ST-LINK", 0x0D28: "DAPLink", _SEGGER: "J-Link", 0x2E8A: "picoprobe"}

@@ -15,7 +15,7 @@ from bench.rack import flash as pyocd
 from bench.rack import image as images
 from bench.rack.board import Ends
 from bench.rack.doctor.finding import Finding, Level
-from bench.rack.inventory import BoardEntry
+from bench.rack.entry import BoardEntry
 from bench.rack.manifest import load_manifest
 
 RATES = (115200, 9600, 57600, 230400, 38400, 460800, 19200, 921600, 1_000_000)
