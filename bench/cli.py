@@ -76,8 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     options.command = shlex.join(["bench", *(sys.argv[1:] if arguments is None else arguments)])
     # SIGINT too: a shell's script starts what it puts in the background with that signal ignored.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_term)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's: the command outlives its terminal
+        signal.signal(signal.SIGHUP, _on_term)
     try:
         project_root()  # an installed package's is made by the first command
         code = options.call(options)

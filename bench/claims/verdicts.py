@@ -66,7 +66,7 @@ class Reduction:
     def verdict(self) -> str:
         """In words; empty where nothing is claimed."""
         if self.less is None:
-            return "target not reached" if self.before != 0 else "reached before any training"
+            return "reached before any training" if 0 in (self.before, self.after) else "target not reached"
         if self.quantity.published is None:
             return ""
         return "holds" if self.less >= self.quantity.published else "**fails**"
@@ -92,7 +92,7 @@ def reduction(quantity: Quantity, base: Row, ours: Row) -> Reduction:
     pairs = [(quantity.of(base, one), quantity.of(ours, other)) for one, other in _pairs(base, ours)]
     before = _mean_of_all(one for one, _ in pairs)
     after = _mean_of_all(other for _, other in pairs)
-    if not before or after is None or any(one == 0 for one, _ in pairs):  # 0: the target is below where it begins
+    if not before or after is None or any(0 in pair for pair in pairs):  # 0: the target is below where one begins
         return Reduction(quantity, before, after, None, 0.0)
     each = [100 * (1 - other / one) for one, other in pairs if one is not None and other is not None]
     return Reduction(quantity, before, after, 100 * (1 - after / before), max(each) - min(each))

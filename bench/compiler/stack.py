@@ -40,7 +40,7 @@ the inner loops that are made for one layer.
 The first match counts."""
 
 _ENTRY = "Reset_Handler"
-_HANDLERS = re.compile(r"^(systick_interrupt|usart_interrupt|uart_interrupt|tick_interrupt)$")
+_HANDLERS = re.compile(r"^(systick_interrupt|usart_interrupt|uarte?_interrupt|tick_interrupt)$")
 _NO_FRAME = ("fault_entry", "fault_record", "hal_probe")
 """The fault path takes a stack of its own: nothing of the image needs the old one any more."""
 _FUNCTION = re.compile(r"^([0-9a-f]+) <(.+)>:$")

@@ -25,12 +25,15 @@ _CANCEL_GRACE_S = 5.0  # for cancelled clients to let go, all together, when the
 
 @dataclass(eq=False)
 class Work:
-    """A job that a client was given. `number` is the federation's; `began` is of the process's monotonic clock."""
+    """A job that a client was given. `number` is the federation's; times are of the process's monotonic clock."""
 
     client: Client
     number: int
     job: TrainJob
-    began: float
+    latest: float
+    """When its host will have taken it up, if those before it on that host take no longer than they may."""
+    taken_up: float | None = None
+    begun: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
     outcome: Future[Trained] = field(default_factory=Future)
 
@@ -79,8 +82,8 @@ class Crew:
         tell: bool = False,
         max_failures: int = 3,
     ) -> None:
-        """`deadline_s` is wall time for one job. With `tell`, `next` also gives work that has been done. After
-        `max_failures` in a row a client is left out for the rest of the run.
+        """`deadline_s` is wall time for one job, from when its host takes it up. With `tell`, `next` also gives work
+        that was done. After `max_failures` in a row a client is left out for the rest of the run.
 
         Raises ConfigError: two clients of one name, or one without data.
         """
@@ -118,13 +121,17 @@ class Crew:
     def begin(self, name: str, number: int, job: TrainJob) -> Work:
         """Asks a client to do a job, and returns at once."""
         client = self._clients[name]
-        work = Work(client, number, job, time.monotonic())
+        ahead = sum(other.client.host == client.host for other in self._under_way)
+        ahead += sum(self._clients[other].host == client.host for other in self._recovering)
+        work = Work(client, number, job, time.monotonic() + ahead * self._deadline_s)
 
         def progress(done: int, total: int) -> None:
             if not work.cancelled.is_set():
                 self._observer.client_progress(name, done, total)
 
         def fit() -> None:
+            work.taken_up = time.monotonic()
+            work.begun.set()
             if work.cancelled.is_set():
                 work.outcome.set_exception(DeviceError(f"{name}: cancelled before it began"))
                 return
@@ -144,8 +151,10 @@ class Crew:
         return work
 
     def result(self, work: Work) -> Trained:
-        """What came of it, by the deadline. Raises BenchError: nothing."""
-        left = work.began + self._deadline_s - time.monotonic()
+        """What came of it, by the deadline, which counts from when its host took it up. Raises BenchError: nothing."""
+        work.begun.wait(max(0.0, work.latest - time.monotonic()))
+        since = work.latest if work.taken_up is None else work.taken_up
+        left = since + self._deadline_s - time.monotonic()
         try:
             return work.outcome.result(timeout=max(0.0, left))
         except FutureTimeout:

@@ -87,9 +87,11 @@ class Journal:
             crc32=zlib.crc32(data),
             rows=[asdict(row) for row in rows],
         )
-        for older in self._folder.glob(f"{variant}-?????.json"):
-            if older.name < name:
-                older.unlink(missing_ok=True)
+        for event in reversed(self._events[:-1]):
+            if event["event"] == "round" and event["variant"] == variant:
+                if event["file"] != name:
+                    (self._folder / event["file"]).unlink(missing_ok=True)
+                break
 
     def last_round(self, variant: str) -> FinishedRound | None:
         """Where to go on; None when no round of the variant is finished. Raises ConfigError for a damaged file."""

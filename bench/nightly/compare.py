@@ -31,6 +31,8 @@ class Trend:
     exact: bool
     nights: tuple[int, ...]
     """Before tonight, of the same definition, oldest first."""
+    otherwise: frozenset[int]
+    """Nights on which the cell was another, by its definition."""
     values: tuple[float, ...]
     tonight: float
     again: float | None
@@ -53,10 +55,13 @@ def compare(store: Store, night: int, rule: Rule) -> Comparison:
     figures = night_figures(store, night, 2 * rule.window)
     trends = list(_trends(figures, night))
     known = findings(store, trends=[trend.key for trend in trends])
+    names = night_names(store)
+    numbers = {name: number for number, name in names.items()}
     by_trend: dict[int, list[dict[str, Any]]] = {}
     for record in known.to_dict("records"):
+        record["closed_id"] = numbers.get(record["closed"], record["night_id"])
         by_trend.setdefault(record["trend_id"], []).append({str(key): value for key, value in record.items()})
-    found = Comparison(night, night_names(store)[night])
+    found = Comparison(night, names[night])
     suspects: dict[str, None] = {}
     for trend in trends:
         if _compare_one(trend, by_trend.get(trend.key, []), rule, found):
@@ -92,6 +97,7 @@ def _trends(figures: pd.DataFrame, night: int) -> Iterable[Trend]:
             tonight.metric,
             bool(tonight.exact) and tonight.kind == "counted",
             tuple(row.night_id for row in before),
+            frozenset(row.night_id for row in rows if row.definition != tonight.definition),
             tuple(row.value for row in before),
             tonight.value,
             own[2].value if 2 in own else None,
@@ -105,24 +111,19 @@ def _line_dependent(metric: str, phase: str) -> bool:
 
 def _compare_one(trend: Trend, known: Sequence[Mapping[str, Any]], rule: Rule, found: Comparison) -> bool:
     """Notes what is to be said of a trend; returns whether its cell has to be run again first."""
-    settled = [row["night_id"] for row in known if row["state"] == "accepted"]
-    since = max(settled, default=0)
     pending = next((row for row in known if row["state"] in OPEN_STATES and row["night_id"] < found.night), None)
-    until = found.night if pending is None else pending["night_id"]
-    odd = {row["night_id"] for row in known if row["state"] in ("unconfirmed", "suspect")}
-    level = [
-        value
-        for at, value in zip(trend.nights, trend.values, strict=True)
-        if since <= at < until and not (trend.exact and at in odd)
-    ]
+    if pending is not None and pending["night_id"] in trend.otherwise:
+        found.changed[pending["finding"]] = {"state": "gone", "closed": found.name, "note": _REDEFINED}
+        pending = None
     if pending is not None:
         _follow(trend, pending, rule, found)
         return False
+    nights, level = _level(trend, known)
     change = judge(trend.metric, level, trend.tonight, rule, exact=trend.exact)
     if change is None or change.how == "level":
         step = None if trend.exact else find_step(trend.metric, [*level, trend.tonight], rule)
         if step is not None:
-            begun = [*trend.nights, found.night][-1 - step.since]
+            begun = [*nights, found.night][-1 - step.since]
             found.new.append(_finding(trend, step, begun, _CONFIRMED[step.direction]))
             return False
     if change is None or (change.direction == "better" and change.how == "level"):
@@ -136,6 +137,21 @@ def _compare_one(trend: Trend, known: Sequence[Mapping[str, Any]], rule: Rule, f
     return False
 
 
+def _level(trend: Trend, known: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[float]]:
+    """The nights since the last change that was accepted, and their figures; without those of a regression that was
+    mended, and of an exact figure without what was seen once only."""
+    since = max((row["night_id"] for row in known if row["state"] == "accepted"), default=0)
+    odd = {row["night_id"] for row in known if row["state"] in ("unconfirmed", "suspect")}
+    mended = [range(row["night_id"], row["closed_id"]) for row in known if row["state"] == "gone"]
+    kept = [
+        (at, value)
+        for at, value in zip(trend.nights, trend.values, strict=True)
+        if since <= at and not (trend.exact and at in odd) and not any(at in nights for nights in mended)
+    ]
+    return [at for at, _ in kept], [value for _, value in kept]
+
+
+_REDEFINED = "the cell is another now"
 _CONFIRMED = {"worse": "open", "better": "accepted"}
 
 

@@ -25,6 +25,7 @@ from bench.results.schema import (
     BOARD,
     BUILD,
     MEASUREMENT,
+    NIGHT_RUN,
     REVISION,
     RUN,
     RUN_BOARD,
@@ -154,7 +155,7 @@ class Store:
             key = connection.execute(select(RUN.c.id).where(RUN.c.name == name)).scalar()
             if key is None:
                 return False
-            for table in (MEASUREMENT, SUMMARY, RUN_BOARD, RUN_BUILD):
+            for table in (MEASUREMENT, SUMMARY, RUN_BOARD, RUN_BUILD, NIGHT_RUN):
                 connection.execute(delete(table).where(table.c.run_id == key))
             connection.execute(delete(RUN).where(RUN.c.id == key))
         return True
@@ -179,28 +180,30 @@ class Store:
             version = migrations.version_of(connection, self.where)
         if version == migrations.SCHEMA:
             return
-        if version:
-            self._copy(version)
         with self.writing() as connection:
             # Another process may have been faster.
             version = migrations.version_of(connection, self.where)
             if version == 0:
                 migrations.create(connection)
             elif version < migrations.SCHEMA:
+                self._copy(version)
                 migrations.migrate(connection, version)
 
     def _copy(self, version: int) -> None:
-        """An older file as it was, beside it, before it is changed."""
+        """An older file as it was, beside it, before it is changed. Whoever has the lock to write may read it still."""
         file = self.engine.url.database
         if self.engine.dialect.name != "sqlite" or not file or file == ":memory:":
             return
         copy = Path(f"{file}.schema-{version}")
         partial = Path(f"{copy}.partial")
-        with explained(self.where):
-            partial.unlink(missing_ok=True)
-            with _closing(sqlite3.connect(file)) as old, _closing(sqlite3.connect(partial)) as new:
-                old.backup(new)
-            partial.replace(copy)
+        try:
+            with explained(self.where):
+                partial.unlink(missing_ok=True)
+                with _closing(sqlite3.connect(file)) as old, _closing(sqlite3.connect(partial)) as new:
+                    old.backup(new)
+                partial.replace(copy)
+        except OSError as error:
+            raise InfrastructureError(f"{copy}: the store as it was cannot be kept: {error.strerror}") from error
 
     def _digest_of(self, connection: Connection, name: str) -> str | None:
         return connection.execute(select(RUN.c.digest).where(RUN.c.name == name)).scalar()

@@ -86,6 +86,8 @@ def _program(options: Namespace) -> str:
 
 def flash(options: Namespace) -> int:
     """`bench flash`."""
+    if options.image is not None and options.program is not None:
+        raise ConfigError("--image is built already: leave out --program")
     inventory = rack_inventory(options)
     reporter = Reporter()
     entries = inventory.select(options.board)

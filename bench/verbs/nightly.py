@@ -122,6 +122,8 @@ def regressions(options: Namespace) -> int:
     from bench.results.database import Store
     from bench.results.nights import accept, findings
 
+    if options.because is not None and not options.accept:
+        raise ConfigError("--because is kept with what is accepted: name the regressions with --accept")
     with Store.open(store_of(options), create=False) as store:
         store.check(quick=True)  # a damaged one may have lost what was found
         if options.accept:

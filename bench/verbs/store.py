@@ -102,6 +102,8 @@ def list_runs(options: Namespace) -> int:
     from bench.results import queries
     from bench.results.database import Store
 
+    if options.experiment is not None and options.what != "runs":
+        raise ConfigError(f"--experiment chooses among runs: {options.what} are those of all experiments")
     with Store.open(store_of(options), create=False) as store:
         found = {
             "runs": lambda: queries.runs(store, experiment=options.experiment),

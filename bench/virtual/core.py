@@ -31,6 +31,7 @@ C_DEBUGEN, C_HALT, C_STEP, C_MASKINTS = 1, 2, 4, 8
 S_REGRDY, S_HALT, S_LOCKUP, S_RETIRE_ST, S_RESET_ST = 1 << 16, 1 << 17, 1 << 19, 1 << 24, 1 << 25
 DFSR_HALTED, DFSR_BKPT, DFSR_VCATCH = 1, 2, 8
 VC_CORERESET = 1
+TRCENA = 1 << 24  # DEMCR: the debug unit counts
 DHCSR_KEY, AIRCR_KEY = 0xA05F, 0x05FA
 SYSRESETREQ, VECTRESET = 4, 1
 
@@ -135,7 +136,7 @@ class Core:
         elif address == DCRDR:
             self._dcrdr = value
         elif address == DEMCR:
-            self._demcr = value
+            self._monitor(value)
         elif address == DFSR:
             self._dfsr &= ~value
         elif address == AIRCR:
@@ -280,8 +281,15 @@ class Core:
     def power_lost(self) -> None:
         """What a debugger has set is gone with everything else."""
         self.hold_reset()
-        self._dhcsr = self._demcr = self._dfsr = 0
+        self._dhcsr = self._dfsr = 0
+        self._monitor(0)
         self._registers.clear()
+
+    def _monitor(self, value: int) -> None:
+        """A store to DEMCR."""
+        self._demcr = value
+        if self.system is not None:
+            self.system.enable_trace(bool(value & TRCENA))
 
     def reset(self) -> None:
         """A system reset, nRESET going high included."""

@@ -47,6 +47,7 @@ class Exceptions:
         self._cycles = cycles
         self.on_pending: Callable[[], None] = lambda: None  # an interrupt may be taken now
         self._words: dict[int, int] = {}
+        self._traced = False
         self.reset()
 
     def reset(self) -> None:
@@ -55,6 +56,11 @@ class Exceptions:
         self._active: list[int] = []
         self._words = {DWT_CTRL: self._words.get(DWT_CTRL, 0)}  # a part of the debug logic: only power-on resets it
         self._counter_held, self._counter_from = 0, 0
+
+    def enable_trace(self, on: bool) -> None:
+        """DEMCR.TRCENA: without it nothing counts (ARMv7-M Architecture Reference Manual, C1.6.5)."""
+        self._counter_held, self._counter_from = self._counter(), self._cycles()
+        self._traced = on
 
     # --- registers ---
 
@@ -104,7 +110,7 @@ class Exceptions:
         return sum(1 << number - FIRST_INTERRUPT for number in self._active if number >= FIRST_INTERRUPT)
 
     def _counter(self) -> int:
-        running = self._words.get(DWT_CTRL, 0) & 1
+        running = self._traced and self._words.get(DWT_CTRL, 0) & 1
         return self._counter_held + (self._cycles() - self._counter_from if running else 0)
 
     # --- interrupts ---

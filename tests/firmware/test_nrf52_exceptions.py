@@ -276,6 +276,33 @@ def test_fault_in_a_handler_of_equal_priority_escalates(run: Run) -> None:
     assert run(code, 1) == (3,)
 
 
+def test_nothing_is_counted_without_trace(run: Run) -> None:
+    """As a debugger leaves it that writes 0 to DEMCR."""
+    code = """
+  ldr r0, =0xE000EDFC
+  ldr r1, =0xE0001000
+  movs r2, #1
+  str r2, [r1]
+  ldr r3, [r1, #4]
+  nop
+  ldr r4, [r1, #4]
+  subs r4, r4, r3
+  str r4, [r11]
+  mov r2, #0x01000000
+  str r2, [r0]
+  ldr r3, [r1, #4]
+  nop
+  ldr r4, [r1, #4]
+  cmp r4, r3
+  ite hi
+  movhi r4, #1
+  movls r4, #0
+  str r4, [r11, #4]
+  b finish
+"""
+    assert run(code, 2) == (0, 1)
+
+
 def test_supervisor_call(run: Run) -> None:
     code = "svc #1\n movs r1, #2\n str r1, [r11, #4]\n b finish\nsvcall: mrs r0, ipsr\n str r0, [r11]\n bx lr\n"
     assert run(code, 2) == (11, 2)

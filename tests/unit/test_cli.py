@@ -281,3 +281,30 @@ def test_the_module_is_the_command(project_root: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert json.loads(done.stdout)["rack"] == str(project_root / "hosts/virtual.yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("regressions", "--because", "it is well"), "name the regressions with --accept"),
+        (("store", "list", "boards", "--experiment", "demo"), "--experiment chooses among runs"),
+        (("flash", "--image", "firmware.bin", "--program", "demo"), "leave out --program"),
+    ],
+)
+def test_an_option_that_would_not_count_is_refused(
+    arguments: tuple[str, ...], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments, state=tmp_path) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_nohup_is_respected() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from bench import cli\n"
+        "cli.main(['rack', 'list', '--json'])\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "sys.exit(7)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 7

@@ -204,6 +204,20 @@ def test_a_noisy_regression_stays_open_through_its_noise_and_goes_when_it_is_men
     assert physical.nights(4)[-1].regressions.empty
 
 
+def test_the_nights_of_a_regression_that_was_mended_are_not_the_level(physical: Simulation) -> None:
+    """Else the same defect, made again, is told late, and as one of the night on which it was made first."""
+    physical.nights(20)
+    physical.rack.planted = {"energy": 1.05}
+    physical.nights(15)
+    physical.rack.planted = {}
+    assert physical.nights(6)[-1].regressions.empty
+    physical.rack.planted = {"energy": 1.05}
+    again = physical.night()
+    last = sorted(physical.reports.glob("nights/*"))[-1].name
+    assert metrics(again) == {"energy"}
+    assert set(again.regressions["night"]) == {last}
+
+
 def test_a_step_that_one_night_does_not_show_is_found_within_two_weeks(physical: Simulation) -> None:
     physical.nights(25)
     physical.rack.planted = {"energy": 1.017}
@@ -222,6 +236,19 @@ def test_a_changed_experiment_is_not_compared_with_the_old_one(virtual: Simulati
     virtual.rack.added = {"sram_total": 640}
     assert virtual.night().regressions.empty
     assert virtual.found().empty
+
+
+def test_an_open_regression_ends_with_the_experiment_that_it_is_of(virtual: Simulation) -> None:
+    virtual.nights(2)
+    virtual.rack.added = {"sram_total": 64}
+    assert metrics(virtual.night()) == {"sram_total"}
+    [cell] = virtual.cells
+    virtual.cells = [Cell(cell.name, cell.axes, cell.experiment.model_copy(update={"seed": 2}))]
+    virtual.rack.added = {"sram_total": 640}
+    assert virtual.night().regressions.empty
+    assert set(virtual.found()["note"]) == {"the cell is another now"}
+    virtual.rack.added = {"sram_total": 704}
+    assert set(virtual.night().regressions["before"]) == {15_936 + 640}
 
 
 # Time, and what is cut off

@@ -9,7 +9,12 @@ namespace hal::core {
 
 inline void irq_disable() { __asm volatile("cpsid i" ::: "memory"); }
 inline void irq_enable() { __asm volatile("cpsie i\n isb" ::: "memory"); }
-inline void wait_for_interrupt() { __asm volatile("dsb\n wfi" ::: "memory"); }
+
+// With DBG_SLEEP set, which debuggers leave behind, an STM32 may execute wrongly what stands behind a WFI, depending on
+// its address (ES0182 2.1.3, "Debugging Sleep/Stop mode with WFE/WFI entry"): so it has one that is known to be good,
+// and nothing behind it that was fetched before.
+inline void wait_for_interrupt() { __asm volatile("dsb\n .balign 16\n wfi\n isb\n nop\n nop\n nop" ::: "memory"); }
+
 inline void data_barrier() { __asm volatile("dsb" ::: "memory"); }
 inline void instruction_barrier() { __asm volatile("isb" ::: "memory"); }
 

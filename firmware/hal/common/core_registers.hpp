@@ -36,6 +36,8 @@ inline constexpr Register SCB_BFAR{0xE000ED38};
 inline constexpr Register SCB_CPACR{0xE000ED88};
 inline constexpr Field SCB_CPACR_CP10_CP11{SCB_CPACR, 20, 4};
 
+inline constexpr Register DCB_DHCSR{0xE000EDF0};
+inline constexpr Field DCB_DHCSR_C_DEBUGEN{DCB_DHCSR, 0, 1};
 inline constexpr Register DCB_DEMCR{0xE000EDFC};
 inline constexpr Field DCB_DEMCR_TRCENA{DCB_DEMCR, 24, 1};
 inline constexpr Register DWT_CTRL{0xE0001000};

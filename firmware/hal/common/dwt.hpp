@@ -19,4 +19,12 @@ inline bool start_dwt() {
   return read(DWT_CYCCNT) != before;
 }
 
+// Whether it had stood still, as a debugger that leaves has it: pyOCD writes 0 to DEMCR. It counts again then.
+inline bool restart_dwt() {
+  if (read(DCB_DEMCR_TRCENA) != 0) return false;
+  write(DCB_DEMCR_TRCENA, 1);
+  write(DWT_CTRL_CYCCNTENA, 1);
+  return true;
+}
+
 }  // namespace hal::core

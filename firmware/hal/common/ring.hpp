@@ -24,6 +24,7 @@ class Ring {
   bool pop(uint8_t& byte) {  // by the thread only; false when empty
     const uint32_t tail = tail_;
     if (head_ == tail) return false;
+    __asm volatile("" ::: "memory");  // the index before the byte
     byte = bytes_[tail & (kSize - 1)];
     __asm volatile("" ::: "memory");
     tail_ = tail + 1;

@@ -156,7 +156,9 @@ void idle() {
   }
   g_console.wake_on_byte(false);
   write(reg::TIMER1_TASKS_STOP, 1);
+  write(reg::TIMER1_TASKS_SHUTDOWN, 1);  // anomaly 78: stopped alone it keeps drawing current
   write(reg::TIMER1_EVENTS_COMPARE0, 0);
+  if (core::restart_dwt()) g_last = read(core::DWT_CYCCNT);
   core::nvic_clear_pending(reg::TIMER1_IRQ);  // a tick that came just now interrupts nothing
   core::irq_enable();
   watchdog_feed();

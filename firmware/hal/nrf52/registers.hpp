@@ -58,6 +58,7 @@ inline constexpr Interrupt UARTE0_UART0_IRQ{2};
 inline constexpr Register TIMER1_TASKS_START{0x40009000};
 inline constexpr Register TIMER1_TASKS_STOP{0x40009004};
 inline constexpr Register TIMER1_TASKS_CLEAR{0x4000900C};
+inline constexpr Register TIMER1_TASKS_SHUTDOWN{0x40009010};
 inline constexpr Register TIMER1_EVENTS_COMPARE0{0x40009140};
 inline constexpr Register TIMER1_INTENSET{0x40009304};
 inline constexpr Field TIMER1_INTENSET_COMPARE0{TIMER1_INTENSET, 16, 1};

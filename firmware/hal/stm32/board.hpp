@@ -23,6 +23,8 @@ struct Board {
 struct Part {
   Watchdog watchdog;
   Field freeze_watchdog;  // stop the watchdog while a debugger halts the core
+  Register
+      debug_control;  // its three lowest bits keep clocks on in the low-power modes: DBG_SLEEP, DBG_STOP, DBG_STANDBY
   Field clear_reset_flags;
   Field power_on, brown_out, pin, software, watchdog_reset, window_watchdog_reset;
   uint32_t unique_id;

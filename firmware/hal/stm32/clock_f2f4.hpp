@@ -14,19 +14,20 @@ struct Pll {
   uint32_t m, n, p, q;
 };
 
-// P = 2 throughout: both rated clocks need the VCO at twice their frequency. The PLL's input is 2 MHz where the source
-// allows it, for the least jitter (RM0090, RCC_PLLCFGR.PLLM), else 1 MHz.
-constexpr Pll solve_pll(uint32_t source_hz, uint32_t core_hz) {
-  const uint32_t input_hz = source_hz % 2000000 == 0 ? 2000000 : 1000000;
+// P = 2 throughout: both rated clocks need the VCO at twice their frequency. The PLL's input is 2 MHz where source and
+// the least N allow it, for the least jitter (RM0090, RCC_PLLCFGR.PLLM), else 1 MHz.
+constexpr Pll solve_pll(uint32_t source_hz, uint32_t core_hz, uint32_t least_n) {
   const uint32_t vco_hz = 2 * core_hz;
+  const bool two_mhz = source_hz % 2000000 == 0 && vco_hz % 2000000 == 0 && vco_hz / 2000000 >= least_n;
+  const uint32_t input_hz = two_mhz ? 2000000 : 1000000;
   return {source_hz / input_hz, vco_hz / input_hz, 2, (vco_hz + 48000000 - 1) / 48000000};
 }
 
-constexpr bool pll_valid(const Pll& pll, uint32_t source_hz, uint32_t core_hz) {
+constexpr bool pll_valid(const Pll& pll, uint32_t source_hz, uint32_t core_hz, uint32_t least_n) {
   const uint64_t input_hz = source_hz / pll.m;
   const uint64_t vco_hz = input_hz * pll.n;
   return source_hz % pll.m == 0 && pll.m >= 2 && pll.m <= 63 && input_hz >= 1000000 && input_hz <= 2000000 &&
-         pll.n >= 64 && pll.n <= 432 && vco_hz >= 192000000 && vco_hz <= 432000000 && vco_hz / pll.p == core_hz &&
+         pll.n >= least_n && pll.n <= 432 && vco_hz >= 192000000 && vco_hz <= 432000000 && vco_hz / pll.p == core_hz &&
          pll.q >= 2 && pll.q <= 15 && vco_hz / pll.q <= 48000000;
 }
 

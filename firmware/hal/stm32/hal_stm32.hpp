@@ -31,10 +31,20 @@ ResetCause find_reset_cause() {
   return stm32::kPart.pin.of(flags) != 0 ? ResetCause::kPin : ResetCause::kUnknown;  // every reset pulls the pin
 }
 
-// The debug unit is asked first: an emulator may have none.
+bool g_has_debug_unit;  // an emulator may have none
+
 void freeze_watchdog_in_debug() {
   uint32_t value = 0;
-  if (probe(stm32::kPart.freeze_watchdog.reg.address, value)) write(stm32::kPart.freeze_watchdog, 1);
+  g_has_debug_unit = probe(stm32::kPart.freeze_watchdog.reg.address, value);
+  if (g_has_debug_unit) write(stm32::kPart.freeze_watchdog, 1);
+}
+
+// pyOCD sets the clocks' bits when it connects, and nothing but the power clears them: sleep would go on costing what a
+// debugger's does, in what a meter reads too.
+void sleep_as_without_debugger() {
+  if (!g_has_debug_unit || read(core::DCB_DHCSR_C_DEBUGEN) != 0) return;
+  const uint32_t control = read(stm32::kPart.debug_control);
+  if ((control & 7U) != 0) write(stm32::kPart.debug_control, control & ~7U);
 }
 
 bool received() { return !g_console.empty(); }
@@ -82,6 +92,7 @@ uint32_t uart_line_errors() { return g_console.line_errors(); }
 
 void idle() {
   watchdog_feed();
+  sleep_as_without_debugger();
   systick::sleep_until(received);
   watchdog_feed();
 }

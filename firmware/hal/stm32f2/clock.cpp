@@ -8,12 +8,14 @@ namespace {
 
 constexpr uint32_t kCoreHz = FTTE_CORE_HZ;
 constexpr uint32_t kCrystalHz = FTTE_HSE_HZ;
-constexpr Pll kFromCrystal = solve_pll(kCrystalHz, kCoreHz);
-constexpr Pll kFromHsi = solve_pll(kHsiHz, kCoreHz);
+constexpr uint32_t kLeastN = 192;  // RM0033, RCC_PLLCFGR.PLLN
+constexpr Pll kFromCrystal = solve_pll(kCrystalHz, kCoreHz, kLeastN);
+constexpr Pll kFromHsi = solve_pll(kHsiHz, kCoreHz, kLeastN);
 constexpr uint32_t kWaitStates = 3;  // 90 to 120 MHz at 2.7 to 3.6 V: RM0033, chapter Embedded flash, Read interface
 
 static_assert(kCoreHz > 90000000 && kCoreHz <= 120000000, "wait states and prescalers are for these");
-static_assert(pll_valid(kFromCrystal, kCrystalHz, kCoreHz) && pll_valid(kFromHsi, kHsiHz, kCoreHz), "PLL limits");
+static_assert(pll_valid(kFromCrystal, kCrystalHz, kCoreHz, kLeastN), "PLL limits");
+static_assert(pll_valid(kFromHsi, kHsiHz, kCoreHz, kLeastN), "PLL limits");
 static_assert(kCoreHz / 4 <= 30000000 && kCoreHz / 2 <= 60000000, "bus limits");
 
 }  // namespace

@@ -30,6 +30,7 @@ constexpr const Board<UsartV1>& kBoard = kBoards[kIndex];
 
 constexpr Part kPart{{reg::IWDG_KR, reg::IWDG_PR_PR, reg::IWDG_RLR_RL, reg::IWDG_SR_PVU, reg::IWDG_SR_RVU},
                      reg::DBG_DBGMCU_APB1_FZ_DBG_IWDEG_STOP,
+                     reg::DBG_DBGMCU_CR,
                      reg::RCC_CSR_RMVF,
                      reg::RCC_CSR_PORRSTF,
                      reg::RCC_CSR_BORRSTF,

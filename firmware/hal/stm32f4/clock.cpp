@@ -13,11 +13,13 @@ constexpr ClockPart kPart = kClockParts[kIndex];
 
 constexpr uint32_t kCoreHz = FTTE_CORE_HZ;
 constexpr uint32_t kCrystalHz = FTTE_HSE_HZ;
-constexpr Pll kFromCrystal = solve_pll(kCrystalHz, kCoreHz);
-constexpr Pll kFromHsi = solve_pll(kHsiHz, kCoreHz);
+constexpr uint32_t kLeastN = 50;  // RM0090 and RM0402, RCC_PLLCFGR.PLLN
+constexpr Pll kFromCrystal = solve_pll(kCrystalHz, kCoreHz, kLeastN);
+constexpr Pll kFromHsi = solve_pll(kHsiHz, kCoreHz, kLeastN);
 
 static_assert(kCoreHz >= kPart.least_hz && kCoreHz <= kPart.most_hz, "wait states and voltage scale are for these");
-static_assert(pll_valid(kFromCrystal, kCrystalHz, kCoreHz) && pll_valid(kFromHsi, kHsiHz, kCoreHz), "PLL limits");
+static_assert(pll_valid(kFromCrystal, kCrystalHz, kCoreHz, kLeastN), "PLL limits");
+static_assert(pll_valid(kFromHsi, kHsiHz, kCoreHz, kLeastN), "PLL limits");
 static_assert(kCoreHz / kPart.apb1_divisor <= kPart.apb1_most_hz, "bus limit");
 static_assert(kCoreHz / kPart.apb2_divisor <= kPart.apb2_most_hz, "bus limit");
 

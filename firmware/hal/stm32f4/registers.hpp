@@ -145,6 +145,7 @@ inline constexpr Register IWDG_SR{0x4000300C};
 inline constexpr Field IWDG_SR_PVU{IWDG_SR, 0, 1};
 inline constexpr Field IWDG_SR_RVU{IWDG_SR, 1, 1};
 
+inline constexpr Register DBG_DBGMCU_CR{0xE0042004};
 inline constexpr Register DBG_DBGMCU_APB1_FZ{0xE0042008};
 inline constexpr Field DBG_DBGMCU_APB1_FZ_DBG_IWDEG_STOP{DBG_DBGMCU_APB1_FZ, 12, 1};  // sic
 

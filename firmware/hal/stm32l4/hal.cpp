@@ -33,6 +33,7 @@ constexpr const Board<UsartV2>& kBoard = kBoards[kIndex];
 // There is no flag for power-on alone: the brown-out flag says both (RM0351, RCC_CSR).
 constexpr Part kPart{{reg::IWDG_KR, reg::IWDG_PR_PR, reg::IWDG_RLR_RL, reg::IWDG_SR_PVU, reg::IWDG_SR_RVU},
                      reg::DBGMCU_APB1_FZR1_DBG_IWDG_STOP,
+                     reg::DBGMCU_CR,
                      reg::RCC_CSR_RMVF,
                      reg::RCC_CSR_BORRSTF,
                      reg::RCC_CSR_BORRSTF,

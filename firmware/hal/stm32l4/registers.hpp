@@ -97,6 +97,7 @@ inline constexpr Register IWDG_SR{0x4000300C};
 inline constexpr Field IWDG_SR_PVU{IWDG_SR, 0, 1};
 inline constexpr Field IWDG_SR_RVU{IWDG_SR, 1, 1};
 
+inline constexpr Register DBGMCU_CR{0xE0042004};
 inline constexpr Register DBGMCU_APB1_FZR1{0xE0042008};
 inline constexpr Field DBGMCU_APB1_FZR1_DBG_IWDG_STOP{DBGMCU_APB1_FZR1, 12, 1};
 

@@ -58,6 +58,7 @@ void sleep_until(bool (*received)()) {
   }
   write(core::SYST_CSR_TICKINT, 0);
   write(core::SCB_ICSR, core::SCB_ICSR_PENDSTCLR(1));  // a tick that came just now must not interrupt what follows
+  if (g_has_dwt && core::restart_dwt()) g_last = counter();
   core::irq_enable();
 }
 
