@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import bench
-from bench.claims.protocol import Arm, Protocol
-from bench.claims.scene import Scene
+from bench.claims.protocol import Arm
+from bench.claims.scene import Program, Scene
 from bench.fleet.population import Pool
 from bench.fleet.simulate import Point, Trace, simulate
 from bench.fleet.trainer import Trainer
@@ -23,8 +23,9 @@ from bench.results.files import write_atomically
 _SOURCES = (
     "claims/runs.py", "claims/scene.py", "data/shift.py", "federation/bit_fields.py", "federation/clock.py",
     "federation/core.py", "federation/download_codec.py", "federation/events.py", "federation/participation.py",
-    "federation/pool.py", "federation/strategies", "federation/update_blocks.py", "federation/update_codec.py",
-    "fleet", "link/size.py", "model/wire.py",
+    "federation/pool.py", "federation/settings.py", "federation/strategies", "federation/update_blocks.py",
+    "federation/update_codec.py", "fleet", "fleet/engine_api.cpp", "link/messages.py", "link/size.py", "model/flat.py", "model/plan.py",
+    "model/wire.py", "selection/tasks.py",
 )  # fmt: skip
 """What decides a run beside its configuration and the compiled program. Kernels do not: they are bit-exact."""
 _VISITED = 40
@@ -83,7 +84,7 @@ def run_arm(
         InfrastructureError: the federation stands still.
     """
     program = scene.program(arm)
-    path = _path(scene.protocol, arm, seed, program.engine.plan.plan_id.hex())
+    path = _path(scene, arm, seed, program)
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         return Run(**stored | {"arm": name, "points": [Point(**point) for point in stored["points"]]})
@@ -113,11 +114,10 @@ def _run(scene: Scene, name: str, seed: int, trainer: Trainer, trace: Trace, ini
     plan, last = trainer.engine.plan, trace.points[-1]
     local = [_local(scene, trainer, client, seed, initial, trace.weights) for client in _visited(scene, seed)]
     before, after, adapted = (float(np.mean(column)) for column in zip(*local, strict=True))
-    turns = max(1, last.updates + trace.refused + trace.cancelled)
     return Run(
         arm=name, seed=seed, scheme=plan.scheme, program=plan.name, trained=sum(t.size for t in plan.trained),
         points=trace.points, updates=last.updates, refused=trace.refused, cancelled=trace.cancelled,
-        payload_up=round(last.up / turns), payload_down=round(last.down / turns),
+        payload_up=round(trace.uploads.mean), payload_down=round(trace.downloads.mean),
         local_before=before, local_after=after, local_adapted=adapted,
         kept_before=_accuracy(trainer, initial, scene.public),
         kept_after=_accuracy(trainer, trace.weights, scene.public),
@@ -149,9 +149,10 @@ def _accuracy(trainer: Trainer, model: np.ndarray, pool: Pool) -> float:
     return engine.infer(params, pool.x, pool.y).accuracy
 
 
-def _path(protocol: Protocol, arm: Arm, seed: int, program: str) -> Path:
-    shared = protocol.model_dump(mode="json", exclude={"seeds", "target", "folder"})
-    key = json.dumps([shared, arm.model_dump(mode="json"), seed, program, _sources()], sort_keys=True)
+def _path(scene: Scene, arm: Arm, seed: int, program: Program) -> Path:
+    shared = scene.protocol.model_dump(mode="json", exclude={"seeds", "target", "folder"})
+    ran = [program.engine.plan.plan_id.hex(), asdict(program.device)]
+    key = json.dumps([shared, arm.model_dump(mode="json"), seed, ran, _sources()], sort_keys=True)
     return cache_folder("claims") / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 

@@ -40,14 +40,35 @@ class Point:
 
 
 @dataclass
+class Payloads:
+    """How many there were, and their bytes without framing."""
+
+    count: int = 0
+    size: int = 0
+
+    def add(self, size: int) -> None:
+        """One more."""
+        self.count += 1
+        self.size += size
+
+    @property
+    def mean(self) -> float:
+        """Bytes; 0 of none."""
+        return self.size / max(1, self.count)
+
+
+@dataclass
 class Trace:
-    """A run: points in order, the final model, and counts of what was refused or cancelled."""
+    """A run: points in order, the final model, counts of what was refused or cancelled, and what travelled: models and
+    differences sent down, updates that arrived."""
 
     points: list[Point] = field(default_factory=list)
     weights: Vector | None = None
     refused: int = 0
     cancelled: int = 0
     clipped: int = 0
+    downloads: Payloads = field(default_factory=Payloads)
+    uploads: Payloads = field(default_factory=Payloads)
 
     def first(self, accuracy: float) -> Point | None:
         """The first point that reaches an accuracy, or None."""
@@ -107,6 +128,8 @@ class _Run:
     trace: Trace = field(default_factory=Trace)
     wire: Wire = field(default_factory=lambda: Wire(0, 0))
     published: int = -1
+    answers: dict[int, tuple[Job, Turn]] = field(default_factory=dict)
+    """By client: computed, and on their way to the server, or cancelled before they arrive."""
 
     def publish(self, version: int, weights: Vector) -> None:
         """Once for each version that someone is sent."""
@@ -114,7 +137,18 @@ class _Run:
             self.trainer.publish(version, weights)
             self.published = version
 
-    def observe(self, simulation: Simulation, _event: Event, actions: Sequence[Action]) -> None:
+    def arrive(self, client: int) -> None:
+        """What a client's answer changes, once the server has it; nothing where that was seen to."""
+        if client in self.answers:
+            job, turn = self.answers.pop(client)
+            self.trainer.keep(job, turn)
+            self.wire += turn.wire
+            self.trace.clipped += turn.clipped
+            self.trace.uploads.add(turn.payload)
+
+    def observe(self, simulation: Simulation, event: Event, actions: Sequence[Action]) -> None:
+        if isinstance(event, Update):
+            self.arrive(int(event.client))
         for action in actions:
             self.trace.refused += isinstance(action, Refused)
             if isinstance(action, Stepped) and action.version % self.every == 0:
@@ -148,14 +182,16 @@ class _Client:
 
     def start(self, job: Assign, weights: Vector, now: float) -> Pending:
         trainer = self.run.trainer
+        self.run.arrive(self.index)  # an answer that this job follows
         self.run.publish(job.version, weights)
         own = trainer.job(self.index, job.version, job.options.get("proximal_mu", 0.0))
+        self.run.trace.downloads.add(own.sent)
         return _Work(self.run, job, own, weights, now, self.pool.submit(trainer.run, own))
 
 
 @dataclass(frozen=True)
 class _Work:
-    """A job under way. What it changes is changed when its answer is taken, in the loop's own thread."""
+    """A job under way."""
 
     run: _Run
     job: Assign
@@ -170,15 +206,14 @@ class _Work:
 
     def finish(self) -> Update | Failed:
         turn = self.future.result()
-        self.run.trainer.keep(self.own, turn)
-        self.run.wire += turn.wire
-        self.run.trace.clipped += turn.clipped
+        self.run.answers[self.own.client] = self.own, turn
         vector = turn.delta if self.job.form is Form.DELTA else self.weights + turn.delta
         at = self.began + turn.seconds
         return Update(at, self.job.client, self.job.job, self.job.version, vector, turn.samples, self.job.form)
 
     def cancel(self) -> None:
-        """What it was sent has been sent."""
+        """What it was sent has been sent; of an answer nothing is left."""
         self.future.cancel()
+        self.run.answers.pop(self.own.client, None)
         self.run.trace.cancelled += 1
         self.run.wire += write(self.own.sent, self.run.trainer.device.chunk)
