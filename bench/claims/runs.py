@@ -24,8 +24,8 @@ _SOURCES = (
     "claims/runs.py", "claims/scene.py", "data/shift.py", "federation/bit_fields.py", "federation/clock.py",
     "federation/core.py", "federation/download_codec.py", "federation/events.py", "federation/participation.py",
     "federation/pool.py", "federation/settings.py", "federation/strategies", "federation/update_blocks.py",
-    "federation/update_codec.py", "fleet", "fleet/engine_api.cpp", "link/messages.py", "link/size.py", "model/flat.py", "model/plan.py",
-    "model/wire.py", "selection/tasks.py",
+    "federation/update_codec.py", "fleet", "fleet/engine_api.cpp", "link/messages.py", "link/size.py", "model/flat.py",
+    "model/plan.py", "model/wire.py", "selection/tasks.py",
 )  # fmt: skip
 """What decides a run beside its configuration and the compiled program. Kernels do not: they are bit-exact."""
 _VISITED = 40

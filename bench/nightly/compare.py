@@ -142,7 +142,7 @@ def _level(trend: Trend, known: Sequence[Mapping[str, Any]]) -> tuple[list[int],
     mended, and of an exact figure without what was seen once only."""
     since = max((row["night_id"] for row in known if row["state"] == "accepted"), default=0)
     odd = {row["night_id"] for row in known if row["state"] in ("unconfirmed", "suspect")}
-    mended = [range(row["night_id"], row["closed_id"]) for row in known if row["state"] == "gone"]
+    mended = [range(row["night_id"], row["closed_id"]) for row in known if _mended(trend, row)]
     kept = [
         (at, value)
         for at, value in zip(trend.nights, trend.values, strict=True)
@@ -151,13 +151,19 @@ def _level(trend: Trend, known: Sequence[Mapping[str, Any]]) -> tuple[list[int],
     return [at for at, _ in kept], [value for _, value in kept]
 
 
+def _mended(trend: Trend, row: Mapping[str, Any]) -> bool:
+    """Whether it is gone, and stayed away: one that only seemed to be is found again, since the night that it began."""
+    since = [value for at, value in zip(trend.nights, trend.values, strict=True) if at >= row["closed_id"]]
+    return row["state"] == "gone" and bool(since) and not beyond(trend.metric, _change(row), statistics.median(since))
+
+
 _REDEFINED = "the cell is another now"
 _CONFIRMED = {"worse": "open", "better": "accepted"}
 
 
 def _follow(trend: Trend, pending: Mapping[str, Any], rule: Rule, found: Comparison) -> None:
     """A change that was found before: still there, or gone. With noise, the median of the last nights tells."""
-    change = Change(pending["direction"], pending["how"], pending["before"], pending["after"], pending["tolerance"])
+    change = _change(pending)
     since = [value for at, value in zip(trend.nights, trend.values, strict=True) if at >= pending["night_id"]]
     last = [*since, trend.tonight][-rule.step_nights :]
     now = trend.tonight if change.how == "exact" or pending["state"] == "suspect" else statistics.median(last)
@@ -166,6 +172,10 @@ def _follow(trend: Trend, pending: Mapping[str, Any], rule: Rule, found: Compari
     else:
         state = "gone" if pending["state"] == "open" else "unconfirmed"
         found.changed[pending["finding"]] = {"state": state, "closed": found.name}
+
+
+def _change(row: Mapping[str, Any]) -> Change:
+    return Change(row["direction"], row["how"], row["before"], row["after"], row["tolerance"])
 
 
 def _finding(trend: Trend, change: Change, night: int, state: str, note: str = "") -> dict[str, Any]:

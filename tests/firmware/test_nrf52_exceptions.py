@@ -284,14 +284,18 @@ def test_nothing_is_counted_without_trace(run: Run) -> None:
   movs r2, #1
   str r2, [r1]
   ldr r3, [r1, #4]
-  nop
+  mov r5, #100
+1: subs r5, r5, #1
+  bne 1b
   ldr r4, [r1, #4]
   subs r4, r4, r3
   str r4, [r11]
   mov r2, #0x01000000
   str r2, [r0]
   ldr r3, [r1, #4]
-  nop
+  mov r5, #100
+1: subs r5, r5, #1
+  bne 1b
   ldr r4, [r1, #4]
   cmp r4, r3
   ite hi

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from linear_cohort import Watcher
 
 from bench.errors import InfrastructureError
 from bench.federation.client import Trained, TrainJob
 from bench.federation.crew import Crew
-from tests.unit.linear_cohort import Watcher
 
 JOB = TrainJob(1, "v", b"", 0, 1, 0.1, 1)
 
@@ -40,7 +40,7 @@ class OnOneHost:
 def crew_of(*seconds: float, deadline_s: float) -> tuple[Crew, list[str]]:
     names = [f"c{index}" for index in range(len(seconds))]
     clients = [OnOneHost(name, takes) for name, takes in zip(names, seconds, strict=True)]
-    return Crew(clients, deadline_s, Observer()), names
+    return Crew(clients, deadline_s, Watcher()), names
 
 
 def test_waiting_for_others_of_its_host_is_not_a_clients_time() -> None:

@@ -76,6 +76,18 @@ def test_coded_updates_learn_too_for_a_fraction_of_the_bytes(engines: dict[str, 
     assert coded.points[-1].updates == dense.points[-1].updates
 
 
+def test_an_answer_that_is_cancelled_on_its_way_was_not_sent_up(engines: dict[str, Engine]) -> None:
+    """The slow half has trained before the deadline (2 of 10 s), and sends its model for another 30 s."""
+    trace = run(engines["full"], FEDAVG | {"deadline_s": 10.0})
+    last = trace.points[-1]
+    assert trace.cancelled > 0
+    assert trace.uploads.count == last.updates + trace.refused
+    assert trace.downloads.count == trace.uploads.count + trace.cancelled
+    assert trace.uploads.mean == trace.downloads.mean == engines["full"].plan.up_bytes
+    assert trace.uploads.size < last.up < 1.1 * trace.uploads.size
+    assert trace.downloads.size < last.down < 1.1 * trace.downloads.size
+
+
 @pytest.mark.parametrize("federation", [FTTE, FEDAVG | {"over_selection": 0.5, "deadline_s": 20.0}])
 def test_a_result_depends_on_the_seed_and_not_on_the_threads(
     engines: dict[str, Engine], federation: dict[str, object]

@@ -213,7 +213,7 @@ def test_the_nights_of_a_regression_that_was_mended_are_not_the_level(physical: 
     assert physical.nights(6)[-1].regressions.empty
     physical.rack.planted = {"energy": 1.05}
     again = physical.night()
-    last = sorted(physical.reports.glob("nights/*"))[-1].name
+    last = max(physical.reports.glob("nights/*")).name
     assert metrics(again) == {"energy"}
     assert set(again.regressions["night"]) == {last}
 
