@@ -152,9 +152,13 @@ def _level(trend: Trend, known: Sequence[Mapping[str, Any]]) -> tuple[list[int],
 
 
 def _mended(trend: Trend, row: Mapping[str, Any]) -> bool:
-    """Whether it is gone, and stayed away: one that only seemed to be is found again, since the night that it began."""
+    """Whether it is gone, and the figure nearer to what it was before than to what it became. A change as small as the
+    noise may seem gone, and is found again, as one of the night on which it began."""
     since = [value for at, value in zip(trend.nights, trend.values, strict=True) if at >= row["closed_id"]]
-    return row["state"] == "gone" and bool(since) and not beyond(trend.metric, _change(row), statistics.median(since))
+    if row["state"] != "gone" or not since:
+        return False
+    now = statistics.median(since)
+    return bool(abs(now - row["before"]) < abs(now - row["after"]))
 
 
 _REDEFINED = "the cell is another now"
@@ -163,7 +167,7 @@ _CONFIRMED = {"worse": "open", "better": "accepted"}
 
 def _follow(trend: Trend, pending: Mapping[str, Any], rule: Rule, found: Comparison) -> None:
     """A change that was found before: still there, or gone. With noise, the median of the last nights tells."""
-    change = _change(pending)
+    change = Change(pending["direction"], pending["how"], pending["before"], pending["after"], pending["tolerance"])
     since = [value for at, value in zip(trend.nights, trend.values, strict=True) if at >= pending["night_id"]]
     last = [*since, trend.tonight][-rule.step_nights :]
     now = trend.tonight if change.how == "exact" or pending["state"] == "suspect" else statistics.median(last)
@@ -172,10 +176,6 @@ def _follow(trend: Trend, pending: Mapping[str, Any], rule: Rule, found: Compari
     else:
         state = "gone" if pending["state"] == "open" else "unconfirmed"
         found.changed[pending["finding"]] = {"state": state, "closed": found.name}
-
-
-def _change(row: Mapping[str, Any]) -> Change:
-    return Change(row["direction"], row["how"], row["before"], row["after"], row["tolerance"])
 
 
 def _finding(trend: Trend, change: Change, night: int, state: str, note: str = "") -> dict[str, Any]:
