@@ -60,7 +60,6 @@ def run(
     setting = prepare(name, rack, source=source, scheme=scheme, say=reporter.say)
     started = datetime.now(UTC)
     folder = _run_folder(reports, setting, resume, started)
-    journal = Journal(folder / "journal", setting.digest())
     rows: list[Measurement] = []
     with Rack.open(
         setting.inventory,
@@ -69,6 +68,9 @@ def run(
         state_dir=state_dir,
         log_dir=folder / "logs",
     ) as opened:
+        # Behind the boards' locks: a run that is refused its boards is none to resume, and no two write one journal.
+        journal = Journal(folder / "journal", setting.digest())
+        started = _started(journal, started)
         reporter.say(f"run {folder.name}: {len(opened.boards)} boards of {setting.inventory.path}")
         probes = identities(opened.boards.values())
         for board in opened.boards.values():
@@ -92,6 +94,13 @@ def run(
     write_report(folder)
     point_latest(reports, folder)
     return folder
+
+
+def _started(journal: Journal, now: datetime) -> datetime:
+    """When the run began, also where it is resumed."""
+    if not journal.events("started"):
+        journal.record("started", at=now.isoformat())
+    return datetime.fromisoformat(journal.events("started")[0]["at"])
 
 
 def _run_folder(reports: Path, setting: Setting, resume: bool, started: datetime) -> Path:

@@ -23,6 +23,7 @@ from bench.pytest_plugin.metrics import BOARD, METRICS
 from bench.pytest_plugin.options import Options, configured_elsewhere, read
 from bench.pytest_plugin.rack import Rack
 from bench.rack.entry import BoardEntry
+from bench.rack.locks import BoardInUseError
 
 if TYPE_CHECKING:
     from bench.meters.meter import Meter
@@ -34,6 +35,7 @@ _FIXTURES = ("rack", "meter", "cohort", "trained")
 """Beside `board`."""
 _OFFSETS: pytest.StashKey[Mapping[str, int]] = pytest.StashKey()
 _RETRIED: pytest.StashKey[str] = pytest.StashKey()
+_IN_USE: pytest.StashKey[bool] = pytest.StashKey()
 _WRONG: pytest.StashKey[str] = pytest.StashKey()
 """What no board can be asked for, and this test does."""
 SMOKE = "smoke"
@@ -167,7 +169,7 @@ class RackSession:
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         reason = next((text for report in reports if (text := getattr(report, INFRASTRUCTURE, ""))), "")
-        if reason:
+        if reason and _IN_USE not in item.stash:  # that was waited for as long as --rack-wait says
             self._retried.append(f"{item.nodeid}: {reason}")
             self.tools.mend(self._needed(item), reason)
             item.stash[_RETRIED] = reason
@@ -212,6 +214,8 @@ class RackSession:
             return
         if call.excinfo is not None and call.excinfo.errisinstance(InfrastructureError):
             mark_infrastructure(report, str(call.excinfo.value))
+            if call.excinfo.errisinstance(BoardInUseError):
+                item.stash[_IN_USE] = True
         begun: Mapping[str, int] = item.stash.get(_OFFSETS, {})
         if report.failed and self._tools is not None:
             names = self._needed(item) or self._tools.leases.held().keys()

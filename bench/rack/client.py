@@ -308,6 +308,8 @@ def _figures(work: _Work, physical: bool) -> list[Figure]:
     if work.instructions is not None:
         rows.append(Figure("instructions", work.instructions, "counted", "train"))
     elif physical:
+        if work.result.samples and not work.result.cycles:
+            raise DeviceError("the core's cycle counter stands still: reset the board, and leave no debugger attached")
         rows.append(Figure("cycles", work.result.cycles, "measured", "train"))
     for phase, counted in work.counters.items():
         traffic = {
