@@ -48,7 +48,8 @@ class _Common(BaseModel):
     max_samples: _Count | None = None
     """An update that claims more is refused."""
     max_update_norm: _Positive | None = None
-    """An update whose change is larger (Euclidean norm) is refused."""
+    """An update whose change is larger (Euclidean norm) is refused; of FedAsync, whose clients send models, the change
+    from the server's weights when it arrives, other clients' steps included."""
     average: float = Field(default=0.0, ge=0, lt=1)
     """What each step leaves of the running mean of the server's weights, which is the model that is judged and
     delivered; 0: these weights themselves. Clients begin from the weights."""

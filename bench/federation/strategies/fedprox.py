@@ -1,7 +1,7 @@
 """FedProx (Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020): the server's part is FedAvg's.
 
 Its equation (2) gives the client the objective F_k(w) + (μ/2) ‖w − w_t‖², w_t being what it was sent; μ comes with the
-job, as the option `proximal_mu`. No engine of the bench applies it yet, so racks refuse a μ above 0.
+job, as the option `proximal_mu`. The fleet's float32 programs apply it; boards do not, and racks refuse a μ above 0.
 """
 
 from collections.abc import Mapping
