@@ -48,14 +48,19 @@ class Pending(Protocol):
         ...
 
     def finish(self) -> Update | Failed | Left:
-        """The answer; its `at` is the exact virtual time, from `earliest` on. Waits until it is computed.
+        """The answer; its `at` is the exact virtual time, from `earliest` on. Waits until it is computed. It has not
+        arrived then, and never does where the work is cancelled before.
 
         Left: the client has failed, and is not there until something from outside says that it has joined again.
         """
         ...
 
+    def arrived(self) -> None:
+        """It is the answer's time, and the server has it."""
+        ...
+
     def cancel(self) -> None:
-        """The answer is not wanted any more; `finish` will not be called."""
+        """The answer is not wanted any more, whether it is computed or not, and does not arrive."""
         ...
 
 
@@ -91,6 +96,9 @@ class Computed:
     def finish(self) -> Update | Failed:
         """Waits; raises what the work raised."""
         return self.future.result()
+
+    def arrived(self) -> None:
+        """Nothing waits for that."""
 
     def cancel(self) -> None:
         """Work that has not begun never will."""
@@ -231,7 +239,7 @@ class Simulation:
             due = self._due()
             if self._outside is not None and (event := self._outside.wait(self.now, due)) is not None:
                 if isinstance(event, Update) and event.job in self._flights:
-                    self._land(self._flights[event.job])
+                    self._arrive(self._flights[event.job])
                 return event
             if due == math.inf:
                 return None
@@ -247,7 +255,7 @@ class Simulation:
                     entry.at = entry.event.at
                     heapq.heappush(self._queue, entry)
                     continue
-                self._land(flight)
+                self._arrive(flight)
             elif entry is not self._timer:
                 continue  # another timer took its place
             else:
@@ -287,6 +295,10 @@ class Simulation:
         flight = _Flight(job, now, sequence, self._clients[job.client].start(job, base.weights, now))
         self._flights[job.job] = flight
         heapq.heappush(self._queue, _Entry(max(now, flight.pending.earliest), sequence, None, flight))
+
+    def _arrive(self, flight: _Flight) -> None:
+        self._land(flight)
+        flight.pending.arrived()
 
     def _land(self, flight: _Flight) -> None:
         del self._flights[flight.job.job]

@@ -88,6 +88,9 @@ class _Turn:
     def finish(self) -> Update | Left:
         return self.run.answer(self)
 
+    def arrived(self) -> None:
+        """What comes of that is the core's to say."""
+
     def cancel(self) -> None:
         self.run.cancelled(self)
 

@@ -128,8 +128,6 @@ class _Run:
     trace: Trace = field(default_factory=Trace)
     wire: Wire = field(default_factory=lambda: Wire(0, 0))
     published: int = -1
-    answers: dict[int, tuple[Job, Turn]] = field(default_factory=dict)
-    """By client: computed, and on their way to the server, or cancelled before they arrive."""
 
     def publish(self, version: int, weights: Vector) -> None:
         """Once for each version that someone is sent."""
@@ -137,18 +135,7 @@ class _Run:
             self.trainer.publish(version, weights)
             self.published = version
 
-    def arrive(self, client: int) -> None:
-        """What a client's answer changes, once the server has it; nothing where that was seen to."""
-        if client in self.answers:
-            job, turn = self.answers.pop(client)
-            self.trainer.keep(job, turn)
-            self.wire += turn.wire
-            self.trace.clipped += turn.clipped
-            self.trace.uploads.add(turn.payload)
-
-    def observe(self, simulation: Simulation, event: Event, actions: Sequence[Action]) -> None:
-        if isinstance(event, Update):
-            self.arrive(int(event.client))
+    def observe(self, simulation: Simulation, _event: Event, actions: Sequence[Action]) -> None:
         for action in actions:
             self.trace.refused += isinstance(action, Refused)
             if isinstance(action, Stepped) and action.version % self.every == 0:
@@ -182,7 +169,6 @@ class _Client:
 
     def start(self, job: Assign, weights: Vector, now: float) -> Pending:
         trainer = self.run.trainer
-        self.run.arrive(self.index)  # an answer that this job follows
         self.run.publish(job.version, weights)
         own = trainer.job(self.index, job.version, job.options.get("proximal_mu", 0.0))
         self.run.trace.downloads.add(own.sent)
@@ -191,7 +177,7 @@ class _Client:
 
 @dataclass(frozen=True)
 class _Work:
-    """A job under way."""
+    """A job under way. What its answer changes is changed when that arrives, in the loop's own thread."""
 
     run: _Run
     job: Assign
@@ -206,14 +192,19 @@ class _Work:
 
     def finish(self) -> Update | Failed:
         turn = self.future.result()
-        self.run.answers[self.own.client] = self.own, turn
         vector = turn.delta if self.job.form is Form.DELTA else self.weights + turn.delta
         at = self.began + turn.seconds
         return Update(at, self.job.client, self.job.job, self.job.version, vector, turn.samples, self.job.form)
 
+    def arrived(self) -> None:
+        turn = self.future.result()
+        self.run.trainer.keep(self.own, turn)
+        self.run.wire += turn.wire
+        self.run.trace.clipped += turn.clipped
+        self.run.trace.uploads.add(turn.payload)
+
     def cancel(self) -> None:
-        """What it was sent has been sent; of an answer nothing is left."""
+        """What it was sent has been sent."""
         self.future.cancel()
-        self.run.answers.pop(self.own.client, None)
         self.run.trace.cancelled += 1
         self.run.wire += write(self.own.sent, self.run.trainer.device.chunk)

@@ -35,6 +35,9 @@ class Done:
     def finish(self) -> Update | Failed:
         return self.answer
 
+    def arrived(self) -> None:
+        pass
+
     def cancel(self) -> None:
         pass
 

@@ -139,6 +139,9 @@ class Scripted:
         self.waited.append(self.name)
         return Update(self.at, self.job.client, self.job.job, self.job.version, np.zeros(1), 1)
 
+    def arrived(self) -> None:
+        pass
+
     def cancel(self) -> None:
         self.waited.append(f"{self.name} cancelled")
 
