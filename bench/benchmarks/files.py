@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import project
-from bench.project import project_root
 from bench.results.files import write_atomically
 
 
@@ -22,7 +21,7 @@ def cache_folder() -> Path:
 
 def output_folder() -> Path:
     """Of the documents that `make bench` makes its report from."""
-    folder = project_root() / "reports" / "bench"
+    folder = project.project_root() / "reports" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -35,7 +34,7 @@ def write_document(path: Path | None, name: str, content: dict[str, Any]) -> Pat
     """
     target = path or output_folder() / f"{name}.json"
     described = subprocess.run(
-        ["git", "-C", str(project_root()), "describe", "--always", "--dirty"],
+        ["git", "-C", str(project.project_root()), "describe", "--always", "--dirty"],
         capture_output=True,
         text=True,
         check=False,

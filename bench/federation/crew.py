@@ -32,8 +32,7 @@ class Work:
     job: TrainJob
     latest: float
     """When its host will have taken it up, if those before it on that host take no longer than they may."""
-    taken_up: float | None = None
-    begun: threading.Event = field(default_factory=threading.Event)
+    taken_up: Future[float] = field(default_factory=Future)
     cancelled: threading.Event = field(default_factory=threading.Event)
     outcome: Future[Trained] = field(default_factory=Future)
 
@@ -130,8 +129,7 @@ class Crew:
                 self._observer.client_progress(name, done, total)
 
         def fit() -> None:
-            work.taken_up = time.monotonic()
-            work.begun.set()
+            work.taken_up.set_result(time.monotonic())
             if work.cancelled.is_set():
                 work.outcome.set_exception(DeviceError(f"{name}: cancelled before it began"))
                 return
@@ -152,8 +150,10 @@ class Crew:
 
     def result(self, work: Work) -> Trained:
         """What came of it, by the deadline, which counts from when its host took it up. Raises BenchError: nothing."""
-        work.begun.wait(max(0.0, work.latest - time.monotonic()))
-        since = work.latest if work.taken_up is None else work.taken_up
+        try:
+            since = work.taken_up.result(timeout=max(0.0, work.latest - time.monotonic()))
+        except FutureTimeout:
+            since = work.latest
         left = since + self._deadline_s - time.monotonic()
         try:
             return work.outcome.result(timeout=max(0.0, left))

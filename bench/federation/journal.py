@@ -76,6 +76,7 @@ class Journal:
 
     def finish_round(self, variant: str, round_: int, state: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
         """Keeps what the run goes on from after a round, as JSON can hold it, and the round's rows."""
+        before = self._last(variant)
         name = f"{variant}-{round_:05d}.json"
         data = json.dumps(state, separators=(",", ":"), sort_keys=True).encode()
         write_atomically(self._folder / name, data)
@@ -87,25 +88,27 @@ class Journal:
             crc32=zlib.crc32(data),
             rows=[asdict(row) for row in rows],
         )
-        for event in reversed(self._events[:-1]):
-            if event["event"] == "round" and event["variant"] == variant:
-                if event["file"] != name:
-                    (self._folder / event["file"]).unlink(missing_ok=True)
-                break
+        if before is not None and before["file"] != name:
+            (self._folder / before["file"]).unlink(missing_ok=True)
 
     def last_round(self, variant: str) -> FinishedRound | None:
         """Where to go on; None when no round of the variant is finished. Raises ConfigError for a damaged file."""
-        finished = [event for event in self._events if event["event"] == "round" and event["variant"] == variant]
-        if not finished:
+        last = self._last(variant)
+        if last is None:
             return None
-        path = self._folder / finished[-1]["file"]
+        path = self._folder / last["file"]
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"{path}: the journal names this file: {error}; run without --resume") from error
-        if zlib.crc32(data) != finished[-1]["crc32"]:
+        if zlib.crc32(data) != last["crc32"]:
             raise ConfigError(f"{path}: damaged; run without --resume to begin anew")
-        return FinishedRound(finished[-1]["round"], json.loads(data))
+        return FinishedRound(last["round"], json.loads(data))
+
+    def _last(self, variant: str) -> dict[str, Any] | None:
+        """The event of a variant's newest finished round."""
+        rounds = (event for event in reversed(self._events) if event["event"] == "round")
+        return next((event for event in rounds if event["variant"] == variant), None)
 
     def rows(self) -> list[Measurement]:
         """The rows of all finished rounds, in the order in which they were finished."""

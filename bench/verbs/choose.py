@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from bench.selection.pick import Pick, pick
 from bench.selection.tasks import from_fashion_mnist, from_file, pretrained
 from bench.verbs.model import shape_of
 from bench.verbs.options import Verbs, common, with_examples
+from bench.verbs.output import print_json
 
 _PRETRAINING = 20_000
 """Steps that a zoo model, whose weights are random, gets unless told otherwise."""
@@ -96,7 +96,7 @@ def choose(options: Namespace) -> int:
         write_atomically(options.output, scheme_text(chosen.selection.groups).encode())
     document = _document(graph, options.env, budget, found, chosen, options.output)
     if options.json:
-        print(json.dumps(document, indent=2), flush=True)
+        print_json(document)
     else:
         _show(graph, document)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from bench.results.files import write_atomically
 from bench.results.table import frame
 from bench.verbs.model import recipe_of
 from bench.verbs.options import Verbs, common, model, rack_inventory, with_examples
+from bench.verbs.output import print_json
 
 _NAMES: dict[What, str] = {"step": "training step", "inference": "inference"}
 
@@ -99,7 +99,7 @@ def energy(options: Namespace) -> int:
     if options.json:
         kept = {} if folder is None else {"folder": str(folder)}
         document = {**run.document(), **kept, "measurements": [asdict(row) for row in rows]}
-        print(json.dumps(document, indent=2), flush=True)
+        print_json(document)
     elif folder is not None:
         reporter.say(f"report: {folder / REPORT}")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from bench.rack.doctor.usb import Machine
 from bench.rack.inventory import load_inventory
 from bench.results.files import write_atomically
 from bench.verbs.options import Verbs, common, rack_inventory, with_examples
+from bench.verbs.output import print_json
 
 _DOCTOR_HELP = """\
 Without hardware: each kind of board's pins, clock, UART clock, baud rate, register addresses, flash map, linker script,
@@ -74,7 +74,7 @@ def doctor(options: Namespace) -> int:
     code = exit_code(findings)
     if options.json:
         document = {"rack": str(inventory.path), **counts, "findings": [finding.document() for finding in findings]}
-        print(json.dumps(document, indent=2), flush=True)
+        print_json(document)
         return code
     if all(entry.virtual is not None for entry in entries):
         print("All of these boards are emulated; `bench rack discover --output FILE` describes real ones")
@@ -102,7 +102,7 @@ def discover(options: Namespace) -> int:
     boards = [{"probe": o.probe.uid, "serial": o.serial, "env": o.env, "choices": list(o.choices)} for o in found]
     if options.json:
         document = {"boards": boards, "ports": [path for path, _ in ports], "output": options.output}
-        print(json.dumps(document, indent=2, default=str), flush=True)
+        print_json(document)
     elif options.output is None:
         print(text, end="", flush=True)
     else:

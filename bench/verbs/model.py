@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from argparse import Namespace
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from bench.planning import Planned, alternatives, make_plan, require_fit
 from bench.progress import Reporter
 from bench.rack.rack import Rack
 from bench.verbs.options import Verbs, common, model, rack_inventory, with_examples
+from bench.verbs.output import print_json
 
 _PICTURES = (".png", ".svg", ".pdf")
 
@@ -88,7 +88,7 @@ def plan(options: Namespace) -> int:
                 {"scheme": other.scheme, "dtype": other.dtype, "sram_total_bytes_about": total}
                 for other, total in others
             ]
-        print(json.dumps(document, indent=2), flush=True)
+        print_json(document)
         return 0
     console = Console()
     console.print(plan_view(planned, width=console.width, layers=options.layers))
@@ -124,7 +124,7 @@ def step(options: Namespace) -> int:
         if options.layers:
             document["calls"] = [{"call": call, "instructions": count} for call, count in run.calls]
             document["layers"] = run.by_layer()
-        print(json.dumps(document, indent=2), flush=True)
+        print_json(document)
         return 0
     Console().print(step_view(run, layers=options.layers))
     return 0

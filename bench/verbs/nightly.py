@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.table import Table
 from bench.errors import ConfigError, InfrastructureError
 from bench.progress import Reporter
 from bench.verbs.options import Verbs, rack_inventory, reports, store_of, with_examples
+from bench.verbs.output import print_json
 
 if TYPE_CHECKING:
     import pandas as pd  # takes a second, and most verbs do without
@@ -109,7 +109,7 @@ def nightly(options: Namespace) -> int:
         "unconfirmed": list(outcome.suspects),
     }
     if options.json:
-        print(json.dumps(document, indent=2), flush=True)
+        print_json(document)
     else:
         left = outcome.count("no time") + outcome.count("cut")
         print(f"night {outcome.state.night}: {outcome.count('done')} cells ran, {failed} failed, {left} left out")
@@ -131,7 +131,7 @@ def regressions(options: Namespace) -> int:
             accept(store, options.accept, options.because or "", at)
         found = findings(store, states=None if options.all else ("open",))
     if options.json:
-        print(json.dumps(_records(found), indent=2), flush=True)
+        print_json(_records(found))
     else:
         _show(found, states=options.all)
     return int(bool((found["state"] == "open").any()))
@@ -139,7 +139,7 @@ def regressions(options: Namespace) -> int:
 
 def _list(options: Namespace, matrix: dict[str, list[tuple[str, str]]]) -> int:
     if options.json:
-        print(json.dumps({name: [board for board, _ in boards] for name, boards in matrix.items()}, indent=2))
+        print_json({name: [board for board, _ in boards] for name, boards in matrix.items()})
         return 0
     for name, boards in matrix.items():
         print(f"{name}: {', '.join(board for board, _ in boards)}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bench.model.zoo import zoo_names
 from bench.project import in_checkout, project_root, root_path
 from bench.rack.inventory import DEFAULT_RACK, Inventory, load_inventory
 
-Verbs = Any
-"""What argparse calls _SubParsersAction: verbs are added to it."""
+Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
+"""Verbs are added to it."""
 
 DEFAULT_STORE = "results.db"
 """In the folder of reports, where no store is named."""

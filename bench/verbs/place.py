@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import time
@@ -22,6 +21,7 @@ from bench.errors import ConfigError
 from bench.progress import Reporter
 from bench.results.files import check_writable
 from bench.verbs.options import Verbs, common, with_examples
+from bench.verbs.output import print_json
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def place(options: Namespace) -> int:
         "output": str(options.output) if options.output is not None and found.feasible else None,
     }
     if options.json:
-        print(json.dumps(document, indent=2), flush=True)
+        print_json(document)
     else:
         _show(document)
     return 0 if found.feasible else 1

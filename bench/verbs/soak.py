@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from bench.errors import ConfigError
 from bench.progress import Reporter
 from bench.verbs.options import Verbs, reports, with_examples
+from bench.verbs.output import print_json
 
 _EXAMPLES = """\
 Federated rounds on virtual boards while things go wrong on purpose: bit flips, drops, noise, stalls and disconnects of
@@ -68,7 +68,7 @@ def soak(options: Namespace) -> int:
             reporter=reporter,
         )
     if options.json:
-        print(json.dumps(document, indent=2), flush=True)
+        print_json(document)
     else:
         _show(document)
     return 0 if document["passed"] else 1

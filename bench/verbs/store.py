@@ -15,6 +15,7 @@ from rich.table import Table
 from bench.errors import BenchError, ConfigError
 from bench.progress import Reporter
 from bench.verbs.options import Verbs, reports, store_of, with_examples
+from bench.verbs.output import tell
 
 FORMATS = ("csv", "smaller-is-better", "openmetrics", "markdown", "parquet")
 
@@ -93,7 +94,7 @@ def import_runs(options: Namespace) -> int:
             reporter.count("runs", number, len(folders))
     document = {"store": str(store_of(options)), "added": added, "present": present, "refused": refused}
     text = f"{len(added)} runs added, {len(present)} were there, {len(refused)} refused"
-    print(json.dumps(document, indent=2) if options.json else text, flush=True)
+    tell(options, document, text)
     return ConfigError.exit_code if refused else 0
 
 
@@ -180,8 +181,7 @@ def trends(options: Namespace) -> int:
 
     with Store.open(store_of(options), create=False) as store:
         path = write_trends(store, options.reports)
-    print(json.dumps({"report": str(path)}, indent=2) if options.json else f"report: {path}", flush=True)
-    return 0
+    return tell(options, {"report": str(path)}, f"report: {path}")
 
 
 def add_run(options: Namespace, folder: Path, reporter: Reporter) -> None:

@@ -278,25 +278,24 @@ def test_fault_in_a_handler_of_equal_priority_escalates(run: Run) -> None:
 
 def test_nothing_is_counted_without_trace(run: Run) -> None:
     """As a debugger leaves it that writes 0 to DEMCR."""
-    code = """
+    while_time_passes = """
+  ldr r3, [r1, #4]
+  mov r5, #100
+1: subs r5, r5, #1
+  bne 1b
+  ldr r4, [r1, #4]
+"""
+    code = f"""
   ldr r0, =0xE000EDFC
   ldr r1, =0xE0001000
   movs r2, #1
   str r2, [r1]
-  ldr r3, [r1, #4]
-  mov r5, #100
-1: subs r5, r5, #1
-  bne 1b
-  ldr r4, [r1, #4]
+  {while_time_passes}
   subs r4, r4, r3
   str r4, [r11]
   mov r2, #0x01000000
   str r2, [r0]
-  ldr r3, [r1, #4]
-  mov r5, #100
-1: subs r5, r5, #1
-  bne 1b
-  ldr r4, [r1, #4]
+  {while_time_passes}
   cmp r4, r3
   ite hi
   movhi r4, #1

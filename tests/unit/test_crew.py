@@ -17,7 +17,7 @@ JOB = TrainJob(1, "v", b"", 0, 1, 0.1, 1)
 
 
 class OnOneHost:
-    """A client whose jobs take so long, or until they are cancelled and longer."""
+    """A client whose jobs take so many seconds, cancelled or not."""
 
     host = "h"
     capacity = 1
@@ -30,7 +30,7 @@ class OnOneHost:
         return 0.0
 
     def fit(self, job: TrainJob, progress: Callable[[int, int], None], cancelled: threading.Event) -> Trained:
-        time.sleep(self.seconds)
+        time.sleep(self.seconds)  # what a job is here
         return Trained(self.name, 1, b"", 1, 0.0, 0.0, 0, 0.0, ())
 
     def recover(self) -> None:

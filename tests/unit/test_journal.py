@@ -185,3 +185,10 @@ def test_a_process_killed_from_outside_in_mid_round_is_resumed(tmp_path: Path) -
     whole = federated(tmp_path / "whole", cohort(), schedule()).run(initial())
     assert resumed.stdout.splitlines()[-1] == fingerprint(whole)
     assert "round 1 finished" not in resumed.stdout
+
+
+def test_one_state_is_kept_whatever_the_number_of_digits(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "digest")
+    for round_ in (99_998, 99_999, 100_000, 100_001):
+        journal.finish_round("int8", round_, {}, [])
+    assert [path.name for path in tmp_path.glob("int8-*.json")] == ["int8-100001.json"]
